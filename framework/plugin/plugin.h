@@ -2,10 +2,10 @@
 /*
  * Plugin: a loaded operator and its descriptor, checked and copied into this host's layout.
  *
- * Invariants: `descriptor` is zero-filled beyond what the plugin's own struct_size covers; the arrays
- * are copies in this host's strides, so they may be indexed; what the entry function returned is never read
- * again. A plugin is not unloaded while a callback can run; once loaded it is read-only: any thread.
- * Errors are STATUS_BAD_CONFIG and name the file and the remedy.
+ * Invariants: `descriptor` is zero-filled beyond what the plugin's own struct_size covers; the
+ * arrays are copies in this host's strides, so they may be indexed; what the entry function
+ * returned is never read again. A plugin is not unloaded while a callback can run; once loaded it
+ * is read-only: any thread. Errors are STATUS_BAD_CONFIG and name the file and the remedy.
  */
 #ifndef LEAT_PLUGIN_PLUGIN_H
 #define LEAT_PLUGIN_PLUGIN_H
@@ -28,8 +28,9 @@ struct plugin {
     void *handle;
 };
 
-/** Where names are looked up: `directories`, then LEAT_OPERATOR_PATH (colon-separated), then the installed
- *  directory relative to the running binary (../lib/leat/operators, and ./operators beside it). */
+/** Where names are looked up: `directories`, then LEAT_OPERATOR_PATH (colon-separated), then the
+ * installed directory relative to the running binary (../lib/leat/operators, and ./operators beside
+ * it). */
 struct plugin_path {
     const char *const *directories;
     size_t directory_count;
@@ -38,24 +39,25 @@ struct plugin_path {
 /** Loads operator `use`: a name, or a path when it holds a slash. */
 enum status plugin_load(const char *use, const struct plugin_path *path, struct plugin **plugin,
                         struct error *error);
-/** Checks a descriptor that was obtained otherwise (tests, the testing driver); `file` names it in errors. */
+/** Checks a descriptor that was obtained otherwise (tests, the testing driver); `file` names it in
+ * errors. */
 enum status plugin_adopt(const leat_operator *descriptor, const char *file, struct plugin **plugin,
                          struct error *error);
 void plugin_unload(struct plugin *plugin);
 
-/** All operators that plugin_load would find, in byte order of their names, the first of a name only.
- *  Unloadable files become a warning in the log. Unload each; free the array. */
+/** All operators that plugin_load would find, in byte order of their names, the first of a name
+ * only. Unloadable files become a warning in the log. Unload each; free the array. */
 enum status plugin_catalogue(const struct plugin_path *path, struct plugin ***plugins,
                              size_t *count, struct error *error);
 
-/* ---- Parameters: the values of one node, checked against its plugin's table. Getters cannot fail: an
-        unknown name is a bug and aborts with a line. Read-only: any thread. ---- */
+/* ---- Parameters: the values of one node, checked against its plugin's table. Getters cannot fail:
+   an unknown name is a bug and aborts with a line. Read-only: any thread. ---- */
 
 struct parameters;
 
-/** `values` may be in any order; each must be known and of its type (a string that parses as the type is
- *  taken too); defaults fill the rest. Errors name value->path and line. `file` names the topology
- *  file; `node_path` ("$.operators.count") is named where a required one is missing. */
+/** `values` may be in any order; each must be known and of its type (a string that parses as the
+ * type is taken too); defaults fill the rest. Errors name value->path and line. `file` names the
+ * topology file; `node_path` ("$.operators.count") is named where a required one is missing. */
 enum status parameters_check(const struct plugin *plugin, const struct named_value *values,
                              size_t count, const char *file, const char *node_path, int line,
                              struct parameters **parameters, struct error *error);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Program: a topology whose operators are loaded and whose parameters are checked: config, graph
+ * and plugins as one read-only whole (struct program stands in worker.h). Runs nothing.
+ */
+#ifndef LEAT_ENGINE_PROGRAM_H
+#define LEAT_ENGINE_PROGRAM_H
+
+#include "engine/worker.h"
+
+/** Loads every operator of `config` (each file once), checks the parameters, builds the graph.
+ * `config` must outlive the program. STATUS_BAD_CONFIG with place and remedy. */
+enum status program_load(const struct config *config, struct program **program,
+                         struct error *error);
+/** Unloads the operators: no instance of them may be open. Takes NULL. */
+void program_destroy(struct program *program);
+
+#endif
