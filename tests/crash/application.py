@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the crash and fault tests share: an application under test, its instances, a reader.
+
+Everything goes through the real `topology` binary, as a user would do it; on Kafka the output is read by
+kcat, which shares no code with Leat but librdkafka. An Application owns a temporary directory, and every process
+it started ends with it. Nothing here decides what is right; that is for the tests.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+class Failure(Exception):
+    """The system under test did something wrong."""
+
+
+def build_directory():
+    return pathlib.Path(os.environ.get("LEAT_BUILD", ROOT / "build" / "dev")).resolve()
+
+
+def expect(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def wait_until(condition, seconds, what):
+    """Polls; a Failure that says what did not happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        expect(time.monotonic() < deadline, f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Kafka:
+    """A Kafka of this test alone, on a free port, in a directory of its own."""
+
+    def __init__(self, settings=()):
+        self.directory = tempfile.mkdtemp(prefix="leat-kafka.")
+        self.settings = settings
+        self.port = self.free_port()
+        self.up()
+
+    @staticmethod
+    def free_port():
+        """A port below the ephemeral range, so that no client's socket takes it, with the next free too."""
+        for port in range(21000 + os.getpid() % 8000, 30000, 2):
+            try:
+                for offset in (0, 1):
+                    with socket.socket() as probe:
+                        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        probe.bind(("127.0.0.1", port + offset))
+                return port
+            except OSError:
+                continue
+        raise Failure("no free port")
+
+    def script(self, *arguments):
+        subprocess.run([str(ROOT / "scripts" / "kafka"), *arguments, "--port", str(self.port),
+                        "--directory", self.directory], check=True, stdout=subprocess.DEVNULL,
+                       timeout=180)
+
+    def up(self):
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        self.script("up", *settings)
+
+    def kill(self):
+        self.script("kill")
+
+    def pid(self):
+        return int(pathlib.Path(self.directory, "pid").read_text())
+
+    def close(self):
+        self.script("down", "--remove")
+
+    @property
+    def spec(self):
+        return f"kafka:127.0.0.1:{self.port}"
+
+
+class Instance:
+    """One `topology run`."""
+
+    def __init__(self, application, name, arguments):
+        self.name = name
+        self.log = application.directory / f"run-{name}.log"
+        self.stopped = False
+        self.started = time.monotonic()
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                application.argv("run", str(application.file), "--set", f"instance={name}", *arguments),
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGSTOP: it is a zombie to the others from now on."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.stopped = True
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.stopped = False
+
+    def terminate(self, seconds=30):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def wait(self, seconds):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"instance {self.name} did not end within {seconds} s:\n{self.tail()}") from None
+
+    def text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def tail(self, lines=15):
+        return "\n".join(self.text().split("\n")[-lines:])
+
+
+class Reader:
+    """Follows a topic, committed records only, in a process and a thread of its own."""
+
+    def __init__(self, application, topic):
+        if application.broker.startswith("kafka:"):
+            argv = ["kcat", "-C", "-q", "-u", "-b", application.broker[len("kafka:"):], "-t", topic,
+                    "-o", "beginning", "-X", "isolation.level=read_committed", "-K", "\t",
+                    "-X", "fetch.wait.max.ms=50", "-f", "%p\t%o\t%k\t%s\n"]
+        else:
+            argv = application.argv("consume", str(application.file), topic, "--format", "json")
+        self.json = not application.broker.startswith("kafka:")
+        self.records = []  # (partition, offset, key, value)
+        self.log = open(application.directory / f"reader-{topic}.log", "ab")
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=self.log,
+                                        stdin=subprocess.DEVNULL)
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        for line in self.process.stdout:
+            self.records.append(parse_json(line) if self.json else parse_kcat(line))
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.thread.join()
+        self.log.close()
+
+
+def parse_json(line):
+    record = json.loads(line)
+    return record["partition"], record["offset"], record["key"], record["value"]
+
+
+def parse_kcat(line):
+    partition, offset, key, value = line.decode().rstrip("\n").split("\t", 3)
+    return int(partition), int(offset), key, value
+
+
+class Application:
+    """A topology file with its broker, topics and state, in a temporary directory."""
+
+    def __init__(self, config, broker="local", name="crash"):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"leat-{name}."))
+        self.broker = f"local:{self.directory}/data" if broker == "local" else broker
+        self.file = self.directory / "topology.json"
+        self.config = {
+            "application": self.directory.name.replace("leat-", ""),
+            "broker": {"kind": "local", "directory": "data"},
+            "state": {"directory": "state"},
+            "operator_directories": [str(build_directory() / "operators")],
+            **config,
+        }
+        self.write()
+        self.instances = []
+        self.readers = []
+
+    def write(self):
+        self.file.write_text(json.dumps(self.config, indent=2), encoding="utf-8")
+
+    @property
+    def name(self):
+        return self.config["application"]
+
+    def topic(self, node):
+        """The topic of a source or sink: unique, so that tests may share a Kafka."""
+        return f"{self.name}-{node}"
+
+    def argv(self, command, *arguments):
+        return [str(build_directory() / "topology"), command, *arguments, "--broker", self.broker]
+
+    def run_command(self, command, *arguments, text=None, code=0, seconds=60):
+        """Runs a command to its end; stdout, or with another `code` expected stderr."""
+        done = subprocess.run(self.argv(command, str(self.file), *arguments), input=text,
+                              capture_output=True, timeout=seconds, check=False, encoding="utf-8",
+                              errors="surrogateescape")
+        expect(done.returncode == code,
+               f"topology {command} {' '.join(arguments)}: exit code {done.returncode}, not {code}: "
+               f"{done.stderr[-2000:]}")
+        return done.stdout if code == 0 else done.stderr
+
+    def create_topic(self, topic, partitions, *settings):
+        extra = [word for setting in settings for word in ("--set", setting)]
+        self.run_command("topics", "create", topic, "--partitions", str(partitions), *extra)
+
+    def produce(self, topic, lines, form="key-value"):
+        self.run_command("produce", topic, "--format", form, text="".join(f"{x}\n" for x in lines))
+
+    def consume(self, topic):
+        """All committed records, as a list of (partition, offset, key, value)."""
+        out = self.run_command("consume", topic, "--until-end", "--format", "json")
+        return [parse_json(line) for line in out.splitlines()]
+
+    def scan(self, store):
+        """The committed content of a store over all tasks, as a dict."""
+        out = self.run_command("state", "scan", store, "--json")
+        return {row["key"]: row["value"] for row in map(json.loads, out.splitlines())}
+
+    def start(self, name="a", *arguments):
+        instance = Instance(self, name, arguments)
+        self.instances.append(instance)
+        return instance
+
+    def drain(self, names=("a",), seconds=90, *arguments):
+        """Runs instances until all input is processed; they must all end with 0."""
+        for instance in [self.start(name, "--until-end", *arguments) for name in names]:
+            code = instance.wait(seconds)
+            expect(code == 0, f"run --until-end of {instance.name}: exit code {code}\n{instance.tail()}")
+
+    def run_to_failure(self, code, *arguments, seconds=90, name="a"):
+        """A run that must end by itself with `code`; what it wrote."""
+        instance = self.start(name, *arguments)
+        before = len(instance.text()) if instance.log.exists() else 0
+        got = instance.wait(seconds)
+        text = instance.text()
+        expect(got == code, f"exit code {got}, not {code}:\n{instance.tail()}")
+        return text[min(before, len(text)):] or text
+
+    def read(self, topic):
+        reader = Reader(self, topic)
+        self.readers.append(reader)
+        return reader
+
+    def state_directory(self, name):
+        return self.directory / "state" / self.name / name
+
+    def delete_state(self, name):
+        shutil.rmtree(self.state_directory(name), ignore_errors=True)
+
+    def close(self, keep):
+        """Ends every process; removes the directory unless `keep`."""
+        for instance in self.instances:
+            if instance.alive():
+                instance.kill()
+        for reader in self.readers:
+            reader.close()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
