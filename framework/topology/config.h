@@ -43,7 +43,9 @@ struct config_feeds {
     char **names;
     size_t count;
     const char *path; /* JSON path of the list */
-    int line;
+    int line;         /* of the list; 0 = from the command line */
+    int *lines;       /* of each name */
+    bool list;        /* written as a list: the path of a name is path[index] */
 };
 
 /** An entry of an object form `"from": {"left": [...]}`; port NULL for the list form. */
