@@ -5,8 +5,8 @@
  * Invariants
  *  - Every feed is resolved to a node and an output; there is no cycle; every source and repartition is
  *    read by somebody; no feed is given twice.
- *  - A repartition is one node with two ends: it is written in `writer` and read in `reader`, two
- *    sub-topologies (which may be the same only when there is no cycle: never).
+ *  - A repartition is one node with two ends: it is written in `sub_topology` and read in `reader`. The
+ *    two are one sub-topology when a node below the repartition also reads what lies above it.
  *  - `order` lists all nodes so that whatever feeds a node comes before it.
  * Read-only after graph_build; the config must outlive it.
  */
