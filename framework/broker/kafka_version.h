@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Version: that of librdkafka, told without its header. */
+#ifndef LEAT_BROKER_KAFKA_VERSION_H
+#define LEAT_BROKER_KAFKA_VERSION_H
+
+#include <stddef.h>
+
+/** Fills two texts of `size` bytes: the version compiled with and the version that runs. */
+void kafka_library_version(char *built, char *running, size_t size);
+
+#endif

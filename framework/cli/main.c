@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Main: finds the command, sets the log up, runs it, and makes sure that its results were written.
+ */
+#include "base/log.h"
+#include "cli/command_line.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct command *const commands[] = {
+#ifdef LEAT_COMMAND_RUN
+    &command_run,
+#endif
+#ifdef LEAT_COMMAND_CHECK
+    &command_check,
+#endif
+#ifdef LEAT_COMMAND_DESCRIBE
+    &command_describe,
+#endif
+#ifdef LEAT_COMMAND_OPERATORS
+    &command_operators,
+#endif
+#ifdef LEAT_COMMAND_TOPICS
+    &command_topics,
+#endif
+#ifdef LEAT_COMMAND_PRODUCE
+    &command_produce,
+#endif
+#ifdef LEAT_COMMAND_CONSUME
+    &command_consume,
+#endif
+#ifdef LEAT_COMMAND_STATE
+    &command_state,
+#endif
+    &command_schema,    &command_version, NULL};
+
+static void set_log(const struct command_line *line)
+{
+    const char *level_text = command_option(line, "log-level");
+    enum log_level level = LOG_INFO;
+    bool known = level_text == NULL || log_parse_level(level_text, &level);
+    ensure(known); /* the parser let only these through */
+    log_set_level(level);
+    log_set_debug(command_option(line, "debug"));
+}
+
+static int print_help(const struct command *command)
+{
+    struct buffer text = {0};
+    if (command == NULL) {
+        command_help_all(commands, &text);
+    } else {
+        command_help(command, &text);
+    }
+    ensure(text.size > 0);
+    size_t written = fwrite(text.data, 1, text.size, stdout);
+    int code = written == text.size ? EXIT_DONE : EXIT_FAILED;
+    buffer_finish(&text);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line *line;
+    struct error error = {0};
+    enum status status = command_line_parse(commands, argc > 0 ? argc - 1 : 0,
+                                            (const char *const *)argv + 1, &line, &error);
+    int code;
+    if (status == STATUS_OK) {
+        set_log(line);
+        code = command_line_command(line)->run(line);
+    } else if (status == STATUS_NOT_FOUND) {
+        code = print_help(command_line_command(line));
+    } else {
+        (void)fprintf(stderr, "topology: %s (see topology --help)\n", error.text);
+        return EXIT_USAGE;
+    }
+    command_line_destroy(line);
+    ensure(code >= EXIT_DONE && code <= EXIT_DIFFERENT);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
+        (void)fprintf(stderr, "topology: stdout: %s\n", strerror(errno));
+        code = EXIT_FAILED;
+    }
+    return code;
+}
