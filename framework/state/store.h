@@ -4,12 +4,13 @@
  * small table of metadata.
  *
  * Invariants
- *  - Between store_begin and store_commit or store_abort there is one write transaction, the staging area of
- *    the broker's transaction; reads through this struct see it. Readers from outside see committed
- *    state only.
+ *  - Between store_begin and store_commit or store_abort there is one write transaction, the
+ * staging area of the broker's transaction; reads through this struct see it. Readers from outside
+ * see committed state only.
  *  - Tables are opened before the first store_begin, in a transaction of their own.
  *  - Keys 1 byte to 64 KiB in byte order, values 0 bytes to 16 MiB; metadata is small.
- *  - One writing process and one thread at a time; the directory is locked by the caller (directory.h).
+ *  - One writing process and one thread at a time; the directory is locked by the caller
+ * (directory.h).
  *
  * Errors: STATUS_FATAL with ERROR_CORRUPT (does not open, is truncated; any EIO), ERROR_DISK_FULL,
  * ERROR_DENIED; STATUS_RETRY with ERROR_MAP_FULL: abort, store_grow, again.
@@ -62,6 +63,7 @@ struct store_ops {
     enum status (*next)(struct store_cursor *, struct bytes *key, struct bytes *value,
                         struct error *);
     void (*cursor_close)(struct store_cursor *);
+    enum status (*sync)(struct store *, struct error *); /* NULL: a commit is durable as it is */
 };
 
 struct store {
@@ -74,20 +76,22 @@ struct store_cursor {
     struct store *store;
 };
 
-/** Opens the environment in an existing directory; checks size and meta pages as R2 says. Another open
- *  in this process of the same directory is a bug. read_only: STATUS_NOT_FOUND if nothing is there. */
+/** Opens the environment in an existing directory; checks size and meta pages as R2 says. Another
+ * open in this process of the same directory is a bug. read_only: STATUS_NOT_FOUND if nothing is
+ * there. */
 enum status store_lmdb_open(const char *directory, const struct store_options *options,
                             struct store **store, struct error *error);
 
-/** Aborts an open transaction; takes NULL. */
+/** Aborts an open transaction; takes NULL. A `fast` store is synced when it has commits that
+ * store_sync has not seen; a failure of that is logged. Close cursors before. */
 static inline void store_close(struct store *store)
 {
     if (store != NULL) {
         store->ops->close(store);
     }
 }
-/** Creates it when missing (read_only: STATUS_NOT_FOUND). Lives until store_close; the same name gives
- *  the same table. Not inside a transaction. */
+/** Creates it when missing (read_only: STATUS_NOT_FOUND). Lives until store_close; the same name
+ * gives the same table. Not inside a transaction. */
 static inline enum status store_table_open(struct store *store, const char *name,
                                            struct store_table **table, struct error *error)
 {
@@ -113,6 +117,12 @@ static inline void store_abort(struct store *store)
 {
     store->ops->abort(store);
 }
+/** Everything committed is on disk after it: then directory_clear_boot is right. Not inside a
+ *  transaction, not read_only. */
+static inline enum status store_sync(struct store *store, struct error *error)
+{
+    return store->ops->sync == NULL ? STATUS_OK : store->ops->sync(store, error);
+}
 /** Doubles the map. Not inside a transaction. */
 static inline enum status store_grow(struct store *store, struct error *error)
 {
@@ -128,8 +138,8 @@ static inline enum status store_refresh(struct store *store, struct error *error
 {
     return store->ops->refresh(store, error);
 }
-/** STATUS_NOT_FOUND if absent. The view lives until the next write or the end of the transaction; outside
- *  a transaction, until the next call on the store. */
+/** STATUS_NOT_FOUND if absent. The view lives until the next write or the end of the transaction;
+ * outside a transaction, until the next call on the store. */
 static inline enum status store_meta_get(struct store *store, const char *name, struct bytes *value,
                                          struct error *error)
 {
@@ -146,16 +156,16 @@ static inline enum status store_clear(struct store *store, struct error *error)
 {
     return store->ops->clear(store, error);
 }
-/** STATUS_NOT_FOUND if absent. Reads see the open transaction, or the newest commit when none is open.
- *  The view lives until the next write to the store, or the end of the transaction; outside one, until the
- *  next call on the store. */
+/** STATUS_NOT_FOUND if absent. Reads see the open transaction, or the newest commit when none is
+ * open. The view lives until the next write to the store, or the end of the transaction; outside
+ * one, until the next call on the store. */
 static inline enum status store_get(struct store_table *table, struct bytes key,
                                     struct bytes *value, struct error *error)
 {
     return table->store->ops->get(table, key, value, error);
 }
-/** Inside a transaction. Sizes are the caller's to check (STORE_KEY_LIMIT, STORE_VALUE_LIMIT). `key`
- *  and `value` may not be views into this store. */
+/** Inside a transaction. Sizes are the caller's to check (STORE_KEY_LIMIT, STORE_VALUE_LIMIT).
+ * `key` and `value` may not be views into this store. */
 static inline enum status store_put(struct store_table *table, struct bytes key, struct bytes value,
                                     struct error *error)
 {
