@@ -3,10 +3,10 @@
  * @file operator.h
  * Everything an operator of Leat needs: values, the descriptor, and the calls into the host.
  *
- * **What is exactly once, and what is not.** Forwards, stores and timers take effect exactly once, all
- * together, for every input record, through crashes, restarts and rebalances. Every other side
- * effect of a callback (a file, a socket, a counter in memory) may happen more than once or be undone
- * in appearance only: a callback is run again when its transaction did not commit.
+ * **What is exactly once, and what is not.** Forwards, stores and timers take effect exactly once,
+ * all together, for every input record, through crashes, restarts and rebalances. Every other side
+ * effect of a callback (a file, a socket, a counter in memory) may happen more than once or be
+ * undone in appearance only: a callback is run again when its transaction did not commit.
  *
  * **Caveats.**
  * - An instance (node x task) is called by one thread at a time; instances run in parallel, so no
@@ -23,8 +23,8 @@
  * **Threads.** Every function below is for the thread of the running callback only, unless it says
  * otherwise.
  *
- * **Linking.** An operator links against nothing: the host hands it a table of functions through the
- * context. It exports one symbol, leat_operator_entry. 64-bit platforms only.
+ * **Linking.** An operator links against nothing: the host hands it a table of functions through
+ * the context. It exports one symbol, leat_operator_entry. 64-bit platforms only.
  *
  * Compiles as C11 and as C++17. The change log of the ABI stands at the end of this file.
  */
@@ -37,11 +37,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/** The operator ABI. Same major needed; at major 0 also the same minor; else the operator's minor may
- *  not be above the host's. A refusal names both versions. */
+/** The operator ABI. Same major needed; at major 0 also the same minor; else the operator's minor
+ *  may not be above the host's. A refusal names both versions. */
 #define LEAT_ABI_MAJOR 0
 #define LEAT_ABI_MINOR 1
-#define LEAT_ABI_VERSION (((uint32_t)LEAT_ABI_MAJOR << 16) | (uint32_t)LEAT_ABI_MINOR)
+#define LEAT_ABI_VERSION ((LEAT_ABI_MAJOR << 16) | LEAT_ABI_MINOR)
 
 #if defined(__GNUC__) || defined(__clang__)
 #define LEAT_VISIBLE __attribute__((visibility("default")))
@@ -53,12 +53,14 @@
 
 #ifdef __cplusplus
 #define LEAT_EXPORT extern "C" LEAT_VISIBLE
+#define LEAT_CAST(type, value) static_cast<type>(value)
 extern "C" {
 #else
 #define LEAT_EXPORT LEAT_VISIBLE
+#define LEAT_CAST(type, value) ((type)(value))
 #endif
 
-/* ---- Values: frozen for an ABI major, copied by value ------------------------------------------ */
+/* ---- Values: frozen for an ABI major, copied by value ---------------------------------------- */
 
 typedef int32_t leat_status;
 enum {
@@ -110,11 +112,11 @@ typedef struct leat_timer {
     leat_bytes key;
 } leat_timer;
 
-/* ---- Host objects: opaque, each begins with a pointer to the host table ------------------------ */
+/* ---- Host objects: opaque, each begins with a pointer to the host table ---------------------- */
 
 typedef struct leat_context leat_context;
 typedef struct leat_store leat_store;   /**< valid from leat_store_open until close */
-typedef struct leat_cursor leat_cursor; /**< valid until leat_cursor_close or the end of the callback */
+typedef struct leat_cursor leat_cursor; /**< valid until leat_cursor_close, or the callback's end */
 
 /** Flags of leat_scan. */
 enum { LEAT_REVERSE = 1, LEAT_PREFIX = 2 };
@@ -163,9 +165,10 @@ typedef struct leat_host_object {
     const leat_host *host;
 } leat_host_object;
 
-#define LEAT_HOST(object) (((const leat_host_object *)(const void *)(object))->host)
+#define LEAT_HOST(object)                                                                          \
+    (LEAT_CAST(const leat_host_object *, LEAT_CAST(const void *, object))->host)
 
-/* ---- The descriptor: tables grow at the tail only ---------------------------------------------- */
+/* ---- The descriptor: tables grow at the tail only -------------------------------------------- */
 
 typedef int32_t leat_param_type;
 enum {
@@ -217,14 +220,17 @@ typedef struct leat_operator {
 
 /** Fills the first six members of a leat_operator, as positional initialisers, in C and C++. */
 #define LEAT_OPERATOR_SIZES                                                                        \
-    (uint32_t)sizeof(leat_operator), LEAT_ABI_VERSION, (uint32_t)sizeof(leat_param),               \
-        (uint32_t)sizeof(leat_port), (uint32_t)sizeof(leat_store_spec), 0u
+    LEAT_CAST(uint32_t, sizeof(leat_operator)), LEAT_ABI_VERSION,                                  \
+        LEAT_CAST(uint32_t, sizeof(leat_param)), LEAT_CAST(uint32_t, sizeof(leat_port)),           \
+        LEAT_CAST(uint32_t, sizeof(leat_store_spec)), 0u
 
 /** The one symbol that a plugin exports. Any thread; always the same pointer. */
 LEAT_EXPORT const leat_operator *leat_operator_entry(void);
 
-/* ---- Parameters: in init only; checked before init, so they cannot fail. An unknown name is a bug:
-        the host aborts with a line. Strings live until close. ------------------------------------- */
+/* ---- Parameters: in init only -------------------------------------------------------------- */
+
+/* Checked before init, so they cannot fail: STRING serves ENUM too, INT serves DURATION (ms) and
+ * SIZE (bytes). An unknown name is a bug: the host aborts with a line. Strings live until close. */
 
 static inline const char *leat_param_string(leat_context *ctx, const char *name)
 {
@@ -251,7 +257,7 @@ static inline const char *leat_param_item(leat_context *ctx, const char *name, s
     return LEAT_HOST(ctx)->param_item(ctx, name, i);
 }
 
-/* ---- Set-up: in init only ---------------------------------------------------------------------- */
+/* ---- Set-up: in init only -------------------------------------------------------------------- */
 
 /** Opens a declared store; valid until close. */
 static inline leat_status leat_store_open(leat_context *ctx, const char *name, leat_store **store)
@@ -266,17 +272,18 @@ static inline leat_status leat_schedule(leat_context *ctx, leat_time_kind kind, 
     return LEAT_HOST(ctx)->schedule(ctx, kind, interval_ms, id);
 }
 
-/* ---- Forwarding: in process and timer ---------------------------------------------------------- */
+/* ---- Forwarding: in process and timer -------------------------------------------------------- */
 
 /** Hands key, value, headers and timestamp to every node fed by `output` (index in descriptor
  *  order). Has finished with them on return; origin fields are ignored. A failure below comes back
  *  from here, and the record's fate is settled whatever the caller then returns. */
-static inline leat_status leat_forward(leat_context *ctx, uint32_t output, const leat_record *record)
+static inline leat_status leat_forward(leat_context *ctx, uint32_t output,
+                                       const leat_record *record)
 {
     return LEAT_HOST(ctx)->forward(ctx, output, record);
 }
 
-/* ---- Stores ------------------------------------------------------------------------------------ */
+/* ---- Stores ---------------------------------------------------------------------------------- */
 
 /** In init, process, timer. LEAT_NOT_FOUND if absent; the view lives until the next write to that
  *  store or the end of the callback. */
@@ -295,17 +302,17 @@ static inline leat_status leat_remove(leat_store *store, leat_bytes key)
 {
     return LEAT_HOST(store)->remove(store, key);
 }
-/** In init, process, timer. Byte order over [from, to), null = open end. LEAT_REVERSE walks the same
- *  range from its largest key down; LEAT_PREFIX: `from` is a prefix, `to` is ignored. Sees this
- *  transaction's own writes; stays valid across writes and sees those ahead of it. A cursor left
- *  open closes with the callback. */
-static inline leat_status leat_scan(leat_store *store, leat_bytes from, leat_bytes to, uint32_t flags,
-                                    leat_cursor **cursor)
+/** In init, process, timer. Byte order over [from, to), null = open end. LEAT_REVERSE walks the
+ *  same range from its largest key down; LEAT_PREFIX: `from` is a prefix, `to` is ignored. Sees
+ *  this transaction's own writes; stays valid across writes and sees those ahead of it. A cursor
+ *  left open closes with the callback. */
+static inline leat_status leat_scan(leat_store *store, leat_bytes from, leat_bytes to,
+                                    uint32_t flags, leat_cursor **cursor)
 {
     return LEAT_HOST(store)->scan(store, from, to, flags, cursor);
 }
-/** LEAT_NOT_FOUND at the end. The views live until the next leat_next on this cursor, the next write
- *  to its store, or the end of the callback. */
+/** LEAT_NOT_FOUND at the end. The views live until the next leat_next on this cursor, the next
+ *  write to its store, or the end of the callback. */
 static inline leat_status leat_next(leat_cursor *cursor, leat_bytes *key, leat_bytes *value)
 {
     return LEAT_HOST(cursor)->next(cursor, key, value);
@@ -313,15 +320,16 @@ static inline leat_status leat_next(leat_cursor *cursor, leat_bytes *key, leat_b
 /** NULL is allowed. */
 static inline void leat_cursor_close(leat_cursor *cursor)
 {
-    if (cursor != NULL) {
+    if (cursor) {
         LEAT_HOST(cursor)->cursor_close(cursor);
     }
 }
 
-/* ---- Timers: in process and timer -------------------------------------------------------------- */
+/* ---- Timers: in process and timer ------------------------------------------------------------ */
 
 /** A durable keyed timer; its identity is (node, kind, id, time, key). Survives restart and machine
- *  loss, fires exactly once. `key` may be null. Set in the past: fires right after this callback. */
+ *  loss, fires exactly once. `key` may be null. Set in the past: fires right
+ *  after this callback. */
 static inline leat_status leat_timer_set(leat_context *ctx, leat_time_kind kind, uint32_t id,
                                          int64_t time_ms, leat_bytes key)
 {
@@ -334,10 +342,10 @@ static inline leat_status leat_timer_cancel(leat_context *ctx, leat_time_kind ki
     return LEAT_HOST(ctx)->timer_cancel(ctx, kind, id, time_ms, key);
 }
 
-/* ---- In any callback ---------------------------------------------------------------------------- */
+/* ---- In any callback ------------------------------------------------------------------------- */
 
-/** Largest timestamp this task has taken in, ms, the current record's included; INT64_MIN before the
- *  first. */
+/** Largest timestamp this task has taken in, ms, the current record's included; INT64_MIN before
+ *  the first. */
 static inline int64_t leat_stream_time(leat_context *ctx)
 {
     return LEAT_HOST(ctx)->stream_time(ctx);
@@ -352,7 +360,7 @@ static inline void *leat_scratch(leat_context *ctx, size_t size)
 {
     return LEAT_HOST(ctx)->scratch(ctx, size);
 }
-/** Sets the text of a failure and returns `status`: `return leat_fail(ctx, LEAT_ERR_RECORD, ...)`. */
+/** Sets the text of a failure, 1 KiB at most, and returns `status`: return leat_fail(...). */
 LEAT_FORMAT(3, 4)
 static inline leat_status leat_fail(leat_context *ctx, leat_status status, const char *format, ...)
 {
@@ -363,7 +371,7 @@ static inline leat_status leat_fail(leat_context *ctx, leat_status status, const
     va_end(arguments);
     return LEAT_HOST(ctx)->fail(ctx, status, text);
 }
-/** One log line that carries node and task. */
+/** One log line that carries node and task; 1 KiB at most. */
 LEAT_FORMAT(3, 4)
 static inline void leat_log(leat_context *ctx, leat_log_level level, const char *format, ...)
 {
