@@ -38,6 +38,8 @@ def memory_mib(pid, field):
 class Process:
     """A measured program. Its CPU comes from wait4, so nothing of it is missed."""
 
+    living = set()
+
     def __init__(self, argv, log):
         self.log = Path(log)
         self.argv = [str(a) for a in argv]
@@ -46,9 +48,13 @@ class Process:
         self.code = None
         with open(self.log, "w") as out:
             self.began = now()
-            self.child = subprocess.Popen(self.argv, stdout=out, stderr=subprocess.STDOUT,
-                                          stdin=subprocess.DEVNULL)
+            try:
+                self.child = subprocess.Popen(self.argv, stdout=out, stderr=subprocess.STDOUT,
+                                              stdin=subprocess.DEVNULL)
+            except OSError as error:
+                raise Failure(f"{self.argv[0]}: {error}") from error
         self.pid = self.child.pid
+        Process.living.add(self)
 
     def poll(self):
         """True once it has ended. Peak RSS is sampled: wait4's also counts the forked runner."""
@@ -61,6 +67,7 @@ class Process:
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if pid == 0:
             return False
+        Process.living.discard(self)
         self.ended = now()
         self.cpu = usage.ru_utime + usage.ru_stime
         self.code = self.child.returncode = os.waitstatus_to_exitcode(status)
