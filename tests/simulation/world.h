@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * World: a simulated cluster and the instances that work against it: they start, crash at any
+ * point, are paused, start again. What an instance does is its body, a function.
+ *
+ * Invariants: an instance has at most one life at a time; a crash takes its broker handle, its
+ * stores and its file descriptors below the world's directory, nothing else; after world_heal
+ * nothing new goes wrong.
+ */
+#ifndef LEAT_SIMULATION_WORLD_H
+#define LEAT_SIMULATION_WORLD_H
+
+#include "sim_broker.h"
+
+enum { WORLD_INSTANCE_LIMIT = 4 };
+
+struct world;
+
+struct instance {
+    struct world *world;
+    uint32_t index;
+    char name[8];          /* "a", "b", ... */
+    struct broker *broker; /* set by the body; a crash drops it */
+    struct sim_fiber *fiber;
+    uint32_t starts;
+    bool stopped; /* the body returned and is not to start again */
+};
+
+/** What may happen to instances. */
+struct world_faults {
+    uint64_t points;       /* mean number of points between two faults; 0 = never */
+    uint32_t crash, pause; /* their shares */
+    int64_t pause_ms;      /* longest */
+    int64_t restart_ms;
+};
+
+struct world_options {
+    uint64_t seed;
+    uint32_t instance_count;
+    struct sim_faults faults;
+    struct world_faults instance_faults;
+    struct broker_settings settings;
+    const char *directory; /* of all state; NULL = there is none */
+    /** Opens instance->broker first. Returns true to be started again. */
+    bool (*body)(struct instance *instance);
+    void *context;
+    bool verbose;
+};
+
+struct world {
+    struct world_options options;
+    struct sim *sim;
+    struct sim_cluster *cluster;
+    struct sim_clock clock;
+    struct instance instances[WORLD_INSTANCE_LIMIT];
+    int64_t crashes, pauses, restarts;
+    bool healed;
+};
+
+struct world *world_create(const struct world_options *options);
+/** Crashes what still runs. */
+void world_destroy(struct world *world);
+/** Starts every instance, some of them late. */
+void world_start(struct world *world);
+void world_heal(struct world *world);
+/** Lets virtual time pass until `done` says so; false when `limit_ms` passed before. */
+bool world_run(struct world *world, int64_t limit_ms, bool (*done)(struct world *world));
+void world_crash(struct instance *instance, int64_t restart_ms);
+
+#endif
