@@ -2,6 +2,7 @@
 #include "engine/program.h"
 
 #include "base/bytes.h"
+#include "engine/task.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,28 @@ enum status program_load(const struct config *config, struct program **program, 
     }
     *program = made;
     return status;
+}
+
+enum status program_check(const struct program *program, struct error *error)
+{
+    const struct graph *graph = program->graph;
+    int32_t *node_partitions = memory_allocate((graph->node_count + 1) * sizeof *node_partitions);
+    struct random random;
+    random_init(&random, 1);
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < graph->sub_topology_count && status == STATUS_OK; i++) {
+        struct task *task = task_create(program, i, 0, node_partitions, &random, NULL);
+        ensure(task->store == NULL); /* reads of its tables find nothing */
+        status = task_open_instances(task, clock_wall_ms(clock_system()), error);
+        task_destroy(task);
+    }
+    free(node_partitions);
+    if (status == STATUS_OK) {
+        return STATUS_OK;
+    }
+    (void)error_prefix(error, "%s", program->config->file);
+    error->status = STATUS_BAD_CONFIG;
+    return STATUS_BAD_CONFIG;
 }
 
 void program_destroy(struct program *program)
