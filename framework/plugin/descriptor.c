@@ -187,7 +187,7 @@ static enum status take_ports(const leat_port *from, const char *what, const cha
                               leat_port **ports, uint32_t *count, const struct plugin *plugin,
                               struct error *error)
 {
-    const leat_port standard[] = {{only, ""}, {NULL, NULL}};
+    const leat_port standard[] = {{.name = only, .summary = ""}, {.name = NULL}};
     struct array array = {what, from, plugin->descriptor.port_size,
                           offsetof(leat_port, summary) + sizeof(char *), sizeof(leat_port)};
     if (from == NULL) {
