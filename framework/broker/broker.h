@@ -132,6 +132,9 @@ struct broker_ops {
 
 struct broker {
     const struct broker_ops *ops;
+    /* How long to leave between a commit and the first record of the next transaction, so that the
+       broker's back-off is not met (Kafka: 5000; where markers do not exist: 0). */
+    int64_t commit_gap_us;
 };
 
 /** Opens Kafka or the embedded log. STATUS_FATAL/ERROR_NO_BROKER when none answers within

@@ -35,6 +35,7 @@ struct topic_facts {
     const char *topic;
     int32_t partition_count;
     int64_t retention_delete_ms; /* of changelogs: delete.retention.ms */
+    const int64_t *ends;         /* until_end, sources: the end of each partition when the run began; else NULL */
 };
 
 enum continue_from { CONTINUE_NOTHING, CONTINUE_STATE, CONTINUE_OFFSETS, CONTINUE_EMPTY };
@@ -58,7 +59,7 @@ struct worker_options {
 /** Counters since the start; written by the worker, read by any thread. */
 struct worker_counters {
     atomic_llong records_in, records_out, commits, aborts, restores, restored_records, skipped,
-        recoveries, lag;
+        recoveries;
 };
 
 struct worker;
@@ -70,5 +71,7 @@ void worker_destroy(struct worker *worker);
  *  the whole run with its text. */
 enum status worker_run(struct worker *worker, struct error *error);
 const struct worker_counters *worker_counters(const struct worker *worker);
+struct metrics;
+struct metrics *worker_metrics(struct worker *worker);
 
 #endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unit: runs one record or one timer of a task to its end: called, judged, its outputs handed to the
+ * transaction or its policy met, and committed after if that is due.
+ *
+ * Invariants
+ *  U1. A unit is judged once: clean (its outputs go to the transaction), or bad (undone, then retries, then
+ *      the policy of the node that failed).
+ *  U2. Timers that a record makes due run before it; those set in the past right after the unit that
+ *      set them.
+ *  U3. Nothing is called in a transaction older than half its time-out (rule 10): it is committed first.
+ *  U4. A unit whose output the broker refused, or that was too slow three times, is bad without being
+ *      called again.
+ */
+#include "base/log.h"
+#include "engine/machine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Judging ---- */
+
+static bool is_judged(const struct worker *worker, const struct task *task, uint32_t input,
+                      int64_t offset)
+{
+    const struct judged *judged = &worker->judged;
+    return judged->set && judged->input == input && judged->offset == offset &&
+           strcmp(judged->task, task->name) == 0;
+}
+
+static const struct config_operator *failed_operator(const struct worker *worker,
+                                                     const struct task *task)
+{
+    const struct graph_node *node = &worker->graph->nodes[task->failed_node];
+    return node->kind == GRAPH_OPERATOR ? &worker->config->operators[node->config_index] : NULL;
+}
+
+/* The policy of a bad unit, after its retries. STATUS_OK: skip it. */
+static enum status policy(struct worker *worker, struct task *task, bool sink, const char *where,
+                          struct error *error)
+{
+    const struct config_operator *failed = sink ? NULL : failed_operator(worker, task);
+    enum config_on_error on_error = failed == NULL ? worker->config->on_error : failed->on_error;
+    if (on_error == CONFIG_ON_ERROR_SKIP) {
+        task->skipped += 1;
+        atomic_fetch_add_explicit(&worker->counters.skipped, 1, memory_order_relaxed);
+        log_warn("task", "skipped %s: %s", where, error->text);
+        return STATUS_OK;
+    }
+    error->status = STATUS_FATAL;
+    error->code = ERROR_OPERATOR;
+    return error_prefix(error, "%s", where);
+}
+
+/* Whether a bad unit is to be run again (`retries`), after its `backoff`. */
+static bool retry_unit(struct worker *worker, struct task *task, enum status *status,
+                       struct error *error)
+{
+    const struct config_operator *failed = failed_operator(worker, task);
+    if (failed == NULL || worker->retries >= failed->retries || machine_stopping(worker)) {
+        worker->retries = 0;
+        return false;
+    }
+    worker->retries += 1;
+    log_info("task", "retry %d of %" PRId64 ": %s", worker->retries, failed->retries, error->text);
+    if (worker->transaction.state == TRANSACTION_OPEN && worker->transaction.units > 0) {
+        *status = transaction_commit(worker, error); /* what is done does not wait for the back-off */
+    }
+    machine_sleep(worker, failed->backoff_ms);
+    return *status == STATUS_OK;
+}
+
+/* Rule 10: a unit that took longer than callback_timeout. STATUS_OK unless it did. */
+static enum status check_slow(struct worker *worker, struct task *task, uint32_t input,
+                              int64_t offset, int64_t began_us, struct error *error)
+{
+    int64_t took_ms = (worker->now_us - began_us) / 1000;
+    struct judged *slow = &worker->slow;
+    if (took_ms <= worker->config->callback_timeout_ms) {
+        return STATUS_OK;
+    }
+    bool same = slow->set && slow->input == input && slow->offset == offset &&
+                strcmp(slow->task, task->name) == 0;
+    worker->slow_count = same ? worker->slow_count + 1 : 1;
+    slow->set = true;
+    slow->input = input;
+    slow->offset = offset;
+    (void)snprintf(slow->task, sizeof slow->task, "%s", task->name);
+    enum status status =
+        error_set(error, STATUS_RETRY, ERROR_SLOW,
+                  "a callback of task %s took %" PRId64 " ms, callback_timeout is %" PRId64
+                  " ms (time %d of 3)",
+                  task->name, took_ms, worker->config->callback_timeout_ms, worker->slow_count);
+    if (worker->slow_count >= 3) {
+        worker->judged.set = true;
+        worker->judged.input = input;
+        worker->judged.offset = offset;
+        worker->judged.timer.size = 0;
+        worker->judged.error = *error;
+        (void)snprintf(worker->judged.task, sizeof worker->judged.task, "%s", task->name);
+        slow->set = false;
+        worker->slow_count = 0;
+    }
+    return status;
+}
+
+/* ---- Units ---- */
+
+static enum status commit_old(struct worker *worker, struct error *error)
+{
+    return transaction_old(worker) ? transaction_commit(worker, error) : STATUS_OK;
+}
+
+static bool timer_is_judged(const struct worker *worker, const struct task *task)
+{
+    const struct judged *judged = &worker->judged;
+    return judged->set && judged->input == UINT32_MAX && strcmp(judged->task, task->name) == 0 &&
+           bytes_equal((struct bytes){judged->timer.data, judged->timer.size}, task->timer);
+}
+
+static enum status run_timer(struct worker *worker, struct task *task, struct error *error)
+{
+    enum status status = commit_old(worker, error);
+    status = status == STATUS_OK ? transaction_touch(worker, task, error) : status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    int64_t began_us = worker->now_us;
+    status = task_run_timer(task, machine_wall_ms(worker), error);
+    machine_tick(worker);
+    if (status == STATUS_NOT_FOUND) {
+        return status;
+    }
+    worker->transaction.units += 1;
+    if (status == STATUS_OK && timer_is_judged(worker, task)) {
+        /* Its output was refused: what it did is dropped with the transaction, then its policy. */
+        worker->judged.set = false;
+        *error = worker->judged.error;
+        status = task_reject(task, error);
+    }
+    if (status == STATUS_OK) {
+        enum status slow = check_slow(worker, task, UINT32_MAX, 0, began_us, error);
+        if (slow != STATUS_OK) {
+            return slow;
+        }
+        return transaction_take(worker, task, transaction_timer_origin(worker, task), error);
+    }
+    if (status != STATUS_BAD_RECORD) {
+        return status;
+    }
+    if (retry_unit(worker, task, &status, error)) {
+        return STATUS_OK; /* it is still due */
+    }
+    char where[256];
+    (void)snprintf(where, sizeof where, "a timer of task %s", task->name);
+    status = policy(worker, task, false, where, error);
+    return status == STATUS_OK ? task_drop_timer(task, error) : status;
+}
+
+enum status unit_run_timers(struct worker *worker, struct task *task, struct error *error)
+{
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && task_timer_due(task, machine_wall_ms(worker))) {
+        status = run_timer(worker, task, error);
+        if (status == STATUS_OK && (transaction_due(worker) || task->commit_requested)) {
+            status = transaction_commit(worker, error);
+        }
+        if (machine_stopping(worker)) {
+            break;
+        }
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* Calls the nodes with a record until it is clean, its retries are used up, or nothing can go on. */
+static enum status call_record(struct worker *worker, struct task *task,
+                               const struct task_input *input, const struct broker_record *record,
+                               struct error *error)
+{
+    for (;;) {
+        enum status status = transaction_touch(worker, task, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        int64_t began_us = worker->now_us;
+        status = task_run_record(task, input, record, machine_wall_ms(worker), error);
+        machine_tick(worker);
+        if (status == STATUS_BAD_RECORD) {
+            enum status committed = STATUS_OK;
+            if (retry_unit(worker, task, &committed, error)) {
+                continue;
+            }
+            if (committed != STATUS_OK) {
+                return committed;
+            }
+        } else if (status == STATUS_OK) {
+            status = check_slow(worker, task, (uint32_t)(input - task->inputs), record->offset,
+                                began_us, error);
+        }
+        return status;
+    }
+}
+
+static enum status skip_record(struct worker *worker, struct task *task,
+                               const struct task_input *input, const struct broker_record *record,
+                               bool refused, struct error *error)
+{
+    char where[512];
+    (void)snprintf(where, sizeof where, "topic %s partition %" PRId32 " offset %" PRId64,
+                   input->topic, input->partition, record->offset);
+    enum status status = policy(worker, task, refused, where, error);
+    /* The offset moves on in a transaction, alone if need be. */
+    return status == STATUS_OK ? transaction_touch(worker, task, error) : status;
+}
+
+static enum status after_unit(struct worker *worker, struct task *task, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (task_timer_due(task, machine_wall_ms(worker))) {
+        status = unit_run_timers(worker, task, error);
+    }
+    if (status == STATUS_OK && worker->transaction.state == TRANSACTION_OPEN &&
+        (task->commit_requested || transaction_due(worker))) {
+        status = transaction_commit(worker, error);
+    }
+    return status;
+}
+
+enum status unit_run_record(struct worker *worker, struct task *task, struct task_input *input,
+                            const struct broker_record *record, struct error *error)
+{
+    ensure(task->state == TASK_RUNNING && record->offset >= input->next);
+    uint32_t index = (uint32_t)(input - task->inputs);
+    enum status status = commit_old(worker, error);
+    task_take_time(task, record->timestamp_ms);
+    if (status == STATUS_OK && task_timer_due(task, machine_wall_ms(worker))) {
+        status = unit_run_timers(worker, task, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    bool refused = is_judged(worker, task, index, record->offset);
+    if (refused) {
+        *error = worker->judged.error;
+        worker->judged.set = false;
+        status = STATUS_BAD_RECORD;
+    } else {
+        status = call_record(worker, task, input, record, error);
+    }
+    if (status == STATUS_OK) {
+        status = transaction_take(worker, task, origin_of(input->slot, record->offset), error);
+    } else if (status == STATUS_BAD_RECORD) {
+        status = skip_record(worker, task, input, record, refused, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    input->next = record->offset + 1;
+    worker->retries = 0;
+    worker->transaction.units += 1;
+    worker->transaction.size += (int64_t)(record->key.size + record->value.size);
+    atomic_fetch_add_explicit(&worker->counters.records_in, 1, memory_order_relaxed);
+    return after_unit(worker, task, error);
+}
