@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Config: the topology file as checked structs. Reads JSON, applies ${NAME}, --set and --broker, checks
- * names, types and ranges; knows nothing of plugins (their parameters stay named values), of the
- * graph (graph.h) or of librdkafka's properties.
+ * Config: the topology file as checked structs. Reads JSON, applies ${NAME}, --set and --broker,
+ * checks names, types and ranges; knows nothing of plugins (their parameters stay named values), of
+ * the graph (graph.h) or of librdkafka's properties.
  *
- * Invariants: every string lives until config_destroy; every number is within its documented range; every
- * error is STATUS_BAD_CONFIG and says FILE:LINE, the JSON path, what was expected, and the nearest
- * known name where a name is wrong. Read-only after config_load: any thread may read.
+ * Invariants: every string lives until config_destroy; every number is within its documented range;
+ * every error is STATUS_BAD_CONFIG and says FILE:LINE, the JSON path, what was expected, and the
+ * nearest known name where a name is wrong. Read-only after config_load: any thread may read.
  */
 #ifndef LEAT_TOPOLOGY_CONFIG_H
 #define LEAT_TOPOLOGY_CONFIG_H
@@ -138,7 +138,21 @@ enum status config_parse(const char *text, size_t size, const char *file,
 /** Takes NULL. */
 void config_destroy(struct config *config);
 
-/** The JSON Schema of the file, made from the same tables that config_parse checks with; free it. */
+/** One effective setting. */
+struct config_setting {
+    const char *path;  /* as --set takes it: "commit.interval" */
+    const char *value; /* as the file would write it; of a secret "(secret)" */
+    bool number;       /* it is a bare number */
+};
+
+/** Calls `visit` with every setting outside the nodes, defaults included, in the order of the
+ * tables. */
+void config_visit_settings(const struct config *config,
+                           void (*visit)(void *opaque, const struct config_setting *setting),
+                           void *opaque);
+
+/** The JSON Schema of the file, made from the same tables that config_parse checks with; free it.
+ */
 char *config_schema(void);
 
 #endif

@@ -83,6 +83,10 @@ enum status config_read_json(struct config_reader *reader, const char *text, siz
     json_error_t reason;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &reason);
     if (json == NULL) {
+        char *jargon = strstr(reason.text, " without JSON_ALLOW_NUL");
+        if (jargon != NULL) {
+            *jargon = 0;
+        }
         return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
                          "%s:%d: $: expected JSON, found a mistake at column %d: %s", named.file,
                          reason.line < 1 ? 1 : reason.line, reason.column, reason.text);

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "topology/config.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -364,5 +365,27 @@ void config_key_list(const struct config_key *keys, char *text, size_t size)
     for (; keys->name != NULL && used < size; keys++) {
         const char *between = used == 0 ? "" : keys[1].name == NULL ? " or " : ", ";
         used += (size_t)snprintf(text + used, size - used, "%s%s", between, keys->name);
+    }
+}
+
+void config_key_format(enum config_key_type type, int64_t number, char *text, size_t size)
+{
+    static const struct {
+        int64_t factor;
+        const char *name;
+    } durations[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}},
+      sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "B"}};
+    ensure(type == KEY_INTEGER || number >= 0);
+    if (type == KEY_INTEGER) {
+        (void)snprintf(text, size, "%" PRId64, number);
+        return;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        int64_t factor = type == KEY_DURATION ? durations[i].factor : sizes[i].factor;
+        const char *unit = type == KEY_DURATION ? durations[i].name : sizes[i].name;
+        if (factor == 1 || (number > 0 && number % factor == 0)) {
+            (void)snprintf(text, size, "%" PRId64 "%s", number / factor, unit);
+            return;
+        }
     }
 }

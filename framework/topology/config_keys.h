@@ -62,6 +62,9 @@ size_t config_key_names(const struct config_key *keys, const char **names, size_
 /** "`a`, `b` or `c`" without the quotes, into `text`. */
 void config_key_list(const struct config_key *keys, char *text, size_t size);
 
+/** A number of a key as the file would write it: "64", "10s", "64MiB". */
+void config_key_format(enum config_key_type type, int64_t number, char *text, size_t size);
+
 enum { CONFIG_KEYS_MAX = 24, CONFIG_NAME_SIZE = 100, CONFIG_TOPIC_SIZE = 249 };
 
 #endif

@@ -93,7 +93,7 @@ static enum status read_secret(const struct config_reader *reader, const struct 
     ensure(node->kind == NODE_OBJECT);
     if (node->count != 1 || (strcmp(from->key, "env") != 0 && strcmp(from->key, "file") != 0)) {
         const char *hint =
-            from == NULL ? "" : config_suggestion(reader->arena, from->key, names, 2);
+            node->count != 1 ? "" : config_suggestion(reader->arena, from->key, names, 2);
         return config_node_error(reader, from != NULL && node->count == 1 ? from : node, error,
                                  "expected {\"env\": NAME} or {\"file\": PATH}, found %s%s",
                                  node->count == 1 ? "another key" : "not exactly one key", hint);
@@ -136,6 +136,16 @@ static bool is_path(const char *name, const char *value)
     return false;
 }
 
+/* Written out in the file it is still one. */
+static bool is_secret(const char *name)
+{
+    size_t size = strlen(name);
+    ensure(size > 0 || *name == 0);
+    return strstr(name, "password") != NULL || strstr(name, "secret") != NULL ||
+           strcmp(name, "sasl.oauthbearer.config") == 0 ||
+           (size > 4 && strcmp(name + size - 4, ".pem") == 0);
+}
+
 static enum status read_property(const struct config_reader *reader, const struct config_node *node,
                                  bool secrets, struct named_value *property, struct error *error)
 {
@@ -160,7 +170,14 @@ static enum status read_property(const struct config_reader *reader, const struc
                                          : ", true or false",
                                  config_node_kind_name(node));
     }
-    ensure(text != NULL || status != STATUS_OK);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (secrets && !property->secret && is_secret(node->key)) {
+        property->secret = true;
+        log_redact(text);
+    }
+    ensure(text != NULL);
     property->name = config_copy(reader->arena, node->key, strlen(node->key));
     property->path = config_node_path(reader->arena, node);
     property->line = config_node_line(node);

@@ -57,36 +57,13 @@ enum status config_check_text(const struct config_reader *reader, const struct c
                                : check_name(reader, node, node->text, extra, maximum, error);
 }
 
-/* The range as the file would write it. */
-static void format_bound(enum config_key_type type, int64_t bound, char *text, size_t size)
-{
-    static const struct {
-        int64_t factor;
-        const char *name;
-    } durations[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}},
-      sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "B"}};
-    ensure(type == KEY_INTEGER || bound >= 0);
-    if (type == KEY_INTEGER) {
-        (void)snprintf(text, size, "%" PRId64, bound);
-        return;
-    }
-    for (size_t i = 0; i < 4; i++) {
-        int64_t factor = type == KEY_DURATION ? durations[i].factor : sizes[i].factor;
-        const char *unit = type == KEY_DURATION ? durations[i].name : sizes[i].name;
-        if (factor == 1 || (bound > 0 && bound % factor == 0)) {
-            (void)snprintf(text, size, "%" PRId64 "%s", bound / factor, unit);
-            return;
-        }
-    }
-}
-
 static enum status number_error(const struct config_reader *reader, const struct config_node *node,
                                 const struct config_key *key, struct error *error)
 {
     char from[32];
     char to[32];
-    format_bound(key->type, key->minimum, from, sizeof from);
-    format_bound(key->type, key->maximum, to, sizeof to);
+    config_key_format(key->type, key->minimum, from, sizeof from);
+    config_key_format(key->type, key->maximum, to, sizeof to);
     const char *what = key->type == KEY_INTEGER    ? "an integer"
                        : key->type == KEY_DURATION ? "a duration"
                                                    : "a size";

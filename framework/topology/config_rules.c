@@ -4,7 +4,6 @@
 #include "topology/config_read.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -73,26 +72,45 @@ static enum status fill_defaults(const struct config_reader *reader, struct conf
     return config->instance != NULL ? STATUS_OK : default_instance(reader, config, error);
 }
 
+/* `a.b` where it is written, else `c.d`, else the nearest one above. */
+static const struct config_node *find_either(const struct config_reader *reader,
+                                             const char *const first[2],
+                                             const char *const second[2])
+{
+    const struct config_node *node = find(reader, first[0], first[1]);
+    const char *wanted = first[1] != NULL ? first[1] : first[0];
+    ensure(node != NULL);
+    bool written = node->key != NULL && strcmp(node->key, wanted) == 0;
+    return written ? node : find(reader, second[0], second[1]);
+}
+
 static enum status check_times(const struct config_reader *reader, const struct config *config,
                                struct error *error)
 {
+    static const char *const interval[] = {"commit", "interval"};
+    static const char *const transaction[] = {"broker", "transaction_timeout"};
+    static const char *const session[] = {"broker", "session_timeout"};
+    static const char *const callback[] = {"callback_timeout", NULL};
     const struct config_broker *broker = &config->broker;
+    char limit[32];
+    char given[32];
     ensure(broker->transaction_timeout_ms > 0 && config->callback_timeout_ms > 0);
     if (config->commit.interval_ms > broker->transaction_timeout_ms / 2) {
-        return config_node_error(reader, find(reader, "commit", "interval"), error,
-                                 "expected at most half of broker.transaction_timeout (%" PRId64
-                                 "ms), found %" PRId64
-                                 "ms; a transaction would be aborted before its commit",
-                                 broker->transaction_timeout_ms, config->commit.interval_ms);
+        config_key_format(KEY_DURATION, broker->transaction_timeout_ms, limit, sizeof limit);
+        config_key_format(KEY_DURATION, config->commit.interval_ms, given, sizeof given);
+        return config_node_error(reader, find_either(reader, interval, transaction), error,
+                                 "expected commit.interval at most half of "
+                                 "broker.transaction_timeout (%s), found %s; a transaction would "
+                                 "be aborted before its commit",
+                                 limit, given);
     }
     if (broker->session_timeout_ms > config->callback_timeout_ms) {
-        const struct config_node *given = find(reader, "broker", "session_timeout");
-        bool ours = given->key != NULL && strcmp(given->key, "session_timeout") == 0;
-        return config_node_error(
-            reader, ours ? given : find(reader, "callback_timeout", NULL), error,
-            "expected broker.session_timeout at most callback_timeout (%" PRId64
-            "ms), found %" PRId64 "ms",
-            config->callback_timeout_ms, broker->session_timeout_ms);
+        config_key_format(KEY_DURATION, config->callback_timeout_ms, limit, sizeof limit);
+        config_key_format(KEY_DURATION, broker->session_timeout_ms, given, sizeof given);
+        return config_node_error(reader, find_either(reader, session, callback), error,
+                                 "expected broker.session_timeout at most callback_timeout (%s), "
+                                 "found %s",
+                                 limit, given);
     }
     if (config->internal_topics.replication_factor == 0) {
         return config_node_error(reader, find(reader, "internal_topics", "replication_factor"),
