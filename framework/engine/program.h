@@ -12,8 +12,9 @@
  * `config` must outlive the program. STATUS_BAD_CONFIG with place and remedy. */
 enum status program_load(const struct config *config, struct program **program,
                          struct error *error);
-/** Calls init and close of every node, on empty stores: what the operators themselves refuse of their
- *  parameters (a bad pattern) is found here. STATUS_BAD_CONFIG. Nothing else of a task exists. */
+/** Calls init and close of every node, on empty stores: what the operators themselves refuse of
+ * their parameters (a bad pattern) is found here. STATUS_BAD_CONFIG. Nothing else of a task exists.
+ */
 enum status program_check(const struct program *program, struct error *error);
 /** Unloads the operators: no instance of them may be open. Takes NULL. */
 void program_destroy(struct program *program);

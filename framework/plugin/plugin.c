@@ -80,6 +80,14 @@ static enum status resolve(const char *given, char **file, struct error *error)
     return status;
 }
 
+static char *name_of(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    const char *name = slash == NULL ? file : slash + 1;
+    const char *dot = strrchr(name, '.');
+    return memory_format("%.*s", dot == NULL ? (int)strlen(name) : (int)(dot - name), name);
+}
+
 static enum status open_file(struct plugin *plugin, struct error *error)
 {
     plugin->handle = dlopen(plugin->file, RTLD_NOW | RTLD_LOCAL);
@@ -116,6 +124,7 @@ enum status plugin_load(const char *use, const struct plugin_path *path, struct 
         }
     }
     struct plugin *made = memory_allocate(sizeof *made);
+    made->name = name_of(found);
     enum status status = resolve(found, &made->file, error);
     free(found);
     if (status == STATUS_OK) {
@@ -133,6 +142,7 @@ enum status plugin_adopt(const leat_operator *descriptor, const char *file, stru
                          struct error *error)
 {
     struct plugin *made = memory_allocate(sizeof *made);
+    made->name = name_of(file);
     made->file = memory_text(file);
     enum status status = descriptor_take(descriptor, made, error);
     if (status != STATUS_OK) {
@@ -155,6 +165,7 @@ void plugin_unload(struct plugin *plugin)
     if (plugin->handle != NULL) {
         (void)dlclose(plugin->handle);
     }
+    free(plugin->name);
     free(plugin->file);
     free(plugin);
 }

@@ -15,7 +15,8 @@
 #include "leat/operator.h"
 
 struct plugin {
-    char *file;
+    char *name;               /* what "use" calls it: the name of the file without .so */
+    char *file;               /* links resolved */
     leat_operator descriptor; /* params, inputs, outputs, stores point to the arrays below */
     leat_param *params;
     uint32_t param_count;
