@@ -171,26 +171,40 @@ bool recovery_needed(const struct worker *worker);
 enum status recovery_step(struct worker *worker, struct error *error);
 /** The one way back after a failure: STATUS_OK when the run goes on, else what ends it. */
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error);
-/** Answers ASSIGNED (the tasks are made), REVOKED, LOST. */
-enum status recovery_assigned(struct worker *worker, const struct broker_partition *partitions,
-                              size_t count, struct error *error);
-enum status recovery_revoked(struct worker *worker, struct error *error);
-enum status recovery_lost(struct worker *worker, struct error *error);
 enum status recovery_open_consumer(struct worker *worker, struct error *error);
 enum status recovery_open_producer(struct worker *worker, struct error *error);
 /** Waits for the producer and makes the topics known to it. STATUS_RETRY: not yet. */
 enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, struct error *error);
-void recovery_close_tasks(struct worker *worker);
-void recovery_release_buffers(struct worker *worker, struct task *task);
-uint32_t recovery_take_slot(struct worker *worker, struct task *task, int32_t input);
-void recovery_free_slot(struct worker *worker, uint32_t slot);
 /** Ends the transaction that blocks a task, if it is another's of this application (R4, R7). */
 enum status recovery_take_over(struct worker *worker, struct task *task, struct error *error);
-/** Where reading of an input without usable offset begins: the log's start or end. */
-enum status recovery_log_offset(struct worker *worker, const struct task_input *input, bool end,
-                                int64_t *offset, struct error *error);
 /** Proves by a fenced request that this instance still owns its assignment; STATUS_OK: it does. */
 enum status recovery_prove_owner(struct worker *worker, struct task *task, struct error *error);
+
+/* ---- group.c ---- */
+
+/** Answers ASSIGNED (the tasks are made), REVOKED, LOST. */
+enum status group_assigned(struct worker *worker, const struct broker_partition *partitions,
+                              size_t count, struct error *error);
+enum status group_revoked(struct worker *worker, struct error *error);
+enum status group_lost(struct worker *worker, struct error *error);
+void group_close_tasks(struct worker *worker);
+void group_release_buffers(struct worker *worker, struct task *task);
+void group_free_slots(struct worker *worker, struct task *task);
+uint32_t group_take_slot(struct worker *worker, struct task *task, int32_t input);
+void group_free_slot(struct worker *worker, uint32_t slot);
+
+/* ---- opening.c ---- */
+
+/** R1, R2 of one task; it stays OPENING while another worker holds its directory. */
+enum status opening_step(struct worker *worker, struct task *task, struct error *error);
+
+/* ---- start.c ---- */
+
+/** Where reading of an input without usable offset begins: the log's start or end. */
+enum status start_log_offset(struct worker *worker, const struct task_input *input, bool end,
+                                int64_t *offset, struct error *error);
+/** Gives the inputs of READY tasks that were never committed their beginning. */
+enum status start_resolve(struct worker *worker, struct error *error);
 
 /* ---- restore.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: the start path, which is also the way back from every failure: R1-R4, R9, R10, and the
- * group's events. R5-R8 are in restore.c.
+ * Recovery: the start path, which is also the way back from every failure: R3, R4, R9, R10. R1 and R2
+ * are in opening.c, R5-R8 in restore.c, where inputs begin in start.c, the group's events in group.c.
  *
  * Invariants
  *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what the broker and
@@ -20,80 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* ---- Slots ---- */
-
-uint32_t recovery_take_slot(struct worker *worker, struct task *task, int32_t input)
-{
-    uint32_t slot = 0;
-    while (slot < worker->slot_count && worker->slots[slot].task != NULL) {
-        slot++;
-    }
-    ensure(slot < ORIGIN_TIMER_SLOT);
-    if (slot == worker->slot_count) {
-        worker->slot_count += 1;
-        worker->slots =
-            memory_resize(worker->slots, worker->slot_count * sizeof *worker->slots);
-    }
-    worker->slots[slot] = (struct slot){task, input};
-    return slot;
-}
-
-void recovery_free_slot(struct worker *worker, uint32_t slot)
-{
-    ensure(slot < worker->slot_count);
-    worker->slots[slot] = (struct slot){NULL, 0};
-}
-
-void recovery_release_buffers(struct worker *worker, struct task *task)
-{
-    for (size_t i = 0; i < task->input_count; i++) {
-        struct task_input *input = &task->inputs[i];
-        while (input->buffer_count > 0) {
-            consumer_release(worker->consumer, &input->buffer[input->buffer_first]);
-            input->buffer_first = (input->buffer_first + 1) % input->buffer_capacity;
-            input->buffer_count -= 1;
-        }
-        input->buffer_size = 0;
-        input->paused = false;
-        input->end = -1;
-    }
-}
-
-static void free_slots(struct worker *worker, struct task *task)
-{
-    for (size_t i = 0; i < task->input_count; i++) {
-        if (task->inputs[i].slot != UINT32_MAX) {
-            recovery_free_slot(worker, task->inputs[i].slot);
-            task->inputs[i].slot = UINT32_MAX;
-        }
-    }
-}
-
-static void close_task(struct worker *worker, struct task **link)
-{
-    struct task *task = *link;
-    recovery_release_buffers(worker, task);
-    free_slots(worker, task);
-    restore_end(worker, task);
-    task_abort(task);
-    *link = task->next;
-    task_destroy(task);
-}
-
-void recovery_close_tasks(struct worker *worker)
-{
-    while (worker->tasks != NULL) {
-        close_task(worker, &worker->tasks);
-    }
-}
 
 /* Back to the stable offsets; store, lock and membership are kept. */
 static void reset_task(struct worker *worker, struct task *task)
 {
-    recovery_release_buffers(worker, task);
-    free_slots(worker, task);
+    group_release_buffers(worker, task);
+    group_free_slots(worker, task);
     restore_end(worker, task);
     task_abort(task);
     task_close_instances(task);
@@ -181,318 +113,6 @@ enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, s
         status = learn_topics(worker, error);
     }
     worker->producer_fenced = status == STATUS_OK;
-    return status;
-}
-
-/* ---- The group's events ---- */
-
-static uint32_t find_input_node(const struct graph *graph, const char *topic, uint32_t *sub)
-{
-    for (uint32_t s = 0; s < graph->sub_topology_count; s++) {
-        for (uint32_t i = 0; i < graph->sub_topologies[s].input_count; i++) {
-            if (strcmp(graph->sub_topologies[s].inputs[i].topic, topic) == 0) {
-                *sub = s;
-                return i;
-            }
-        }
-    }
-    return GRAPH_NONE;
-}
-
-static struct task *find_task(struct worker *worker, uint32_t sub, int32_t partition)
-{
-    struct task *task = worker->tasks;
-    while (task != NULL && (task->sub_index != sub || task->partition != partition)) {
-        task = task->next;
-    }
-    return task;
-}
-
-static bool has_input(const struct task *task, const char *topic)
-{
-    for (size_t i = 0; i < task->input_count; i++) {
-        if (strcmp(task->inputs[i].topic, topic) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How many of the partitions belong to a task: a suspended one goes on only with just its inputs. */
-static size_t count_inputs(const struct worker *worker, const struct task *task,
-                           const struct broker_partition *partitions, size_t count)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t sub = 0;
-        if (find_input_node(worker->graph, partitions[i].topic, &sub) != GRAPH_NONE &&
-            sub == task->sub_index && partitions[i].partition == task->partition) {
-            found += has_input(task, partitions[i].topic) ? 1 : task->input_count + 1;
-        }
-    }
-    return found;
-}
-
-/* A stateful sub-topology cannot grow: keys would move away from their state. */
-static enum status check_partition(const struct worker *worker, uint32_t sub,
-                                   const struct broker_partition *partition, struct error *error)
-{
-    for (size_t i = 0; i < worker->options.topic_count; i++) {
-        const struct topic_facts *facts = &worker->options.topics[i];
-        if (worker->graph->sub_topologies[sub].stateful &&
-            strcmp(facts->topic, partition->topic) == 0 &&
-            partition->partition >= facts->partition_count) {
-            return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                             "topic %s has grown from %" PRId32 " to at least %" PRId32
-                             " partitions, but sub-topology \"%s\" keeps state a partition: its keys "
-                             "would move away from their state. Start a new application id, or "
-                             "recreate the topic with %" PRId32 " partitions",
-                             partition->topic, facts->partition_count, partition->partition + 1,
-                             worker->graph->sub_topologies[sub].name, facts->partition_count);
-        }
-    }
-    return STATUS_OK;
-}
-
-enum status recovery_assigned(struct worker *worker, const struct broker_partition *partitions,
-                              size_t count, struct error *error)
-{
-    worker->assigned_once = true;
-    worker->assign_pending = true;
-    worker->assign_needed = true;
-    worker->assign_since_us = worker->now_us;
-    for (struct task **link = &worker->tasks; *link != NULL;) {
-        struct task *task = *link;
-        bool stays = task->state == TASK_SUSPENDED &&
-                     count_inputs(worker, task, partitions, count) == task->input_count;
-        if (!stays) {
-            close_task(worker, link);
-            continue;
-        }
-        task->resuming = true;
-        task_set_state(task, TASK_FETCHING);
-        link = &task->next;
-    }
-    for (size_t i = 0; i < count; i++) {
-        uint32_t sub = 0;
-        uint32_t index = find_input_node(worker->graph, partitions[i].topic, &sub);
-        if (index == GRAPH_NONE) {
-            continue; /* of an older subscription of this member */
-        }
-        enum status status = check_partition(worker, sub, &partitions[i], error);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        struct task *task = find_task(worker, sub, partitions[i].partition);
-        if (task == NULL) {
-            task = task_create(worker->options.program, sub, partitions[i].partition,
-                               worker->node_partitions, &worker->random, &worker->metrics);
-            task->next = worker->tasks;
-            worker->tasks = task;
-        }
-        if (!task->resuming) {
-            const struct graph_input *input = &worker->graph->sub_topologies[sub].inputs[index];
-            task_add_input(task, input->topic, input->node);
-        }
-    }
-    log_info("group", "assigned partitions=%zu", count);
-    return STATUS_OK;
-}
-
-enum status recovery_revoked(struct worker *worker, struct error *error)
-{
-    enum status status = STATUS_OK;
-    if (worker->transaction.state == TRANSACTION_OPEN) {
-        status = transaction_commit(worker, error);
-    }
-    if (status == STATUS_OK) {
-        status = transaction_flush_stores(worker, true, error);
-    }
-    if (status != STATUS_OK) {
-        return status; /* recovery_begin resets the tasks; the loop comes back here */
-    }
-    for (struct task **link = &worker->tasks; *link != NULL;) {
-        struct task *task = *link;
-        if (task->state != TASK_RUNNING) {
-            close_task(worker, link);
-            continue;
-        }
-        recovery_release_buffers(worker, task);
-        free_slots(worker, task);
-        task_set_state(task, TASK_SUSPENDED);
-        link = &task->next;
-    }
-    worker->revoked = false;
-    worker->assign_pending = false;
-    worker->assign_needed = false;
-    log_info("group", "revoked");
-    return consumer_unassign(worker->consumer, error);
-}
-
-enum status recovery_lost(struct worker *worker, struct error *error)
-{
-    bool usable = transaction_abort(worker);
-    recovery_close_tasks(worker);
-    worker->lost = false;
-    worker->revoked = false;
-    worker->assign_pending = false;
-    worker->assign_needed = false;
-    worker->unit_limit = 1; /* rule 10 */
-    log_warn("group", "the assignment was lost");
-    enum status status = consumer_unassign(worker->consumer, error);
-    if (status == STATUS_OK && !usable) {
-        status = recovery_open_producer(worker, error);
-    }
-    return status;
-}
-
-/* ---- R1, R2: directory and store ---- */
-
-static enum status open_directory(struct worker *worker, struct task *task, struct error *error)
-{
-    char *path = memory_format("%s/%s/%s/%s", worker->config->state.directory,
-                               worker->config->application, worker->config->instance, task->name);
-    pid_t holder = 0;
-    enum status status = directory_lock(path, &task->directory, &holder, error);
-    free(path);
-    if (status != STATUS_RETRY) {
-        return status;
-    }
-    if (task->locked_since_us == 0) {
-        task->locked_since_us = worker->now_us;
-    }
-    int64_t waited_ms = (worker->now_us - task->locked_since_us) / 1000;
-    if (holder == getpid() || waited_ms < worker->config->broker.session_timeout_ms) {
-        return STATUS_RETRY;
-    }
-    return error_set(error, STATUS_FATAL, ERROR_LOCKED,
-                     "the state of task %s is in use by process %ld: two processes share instance "
-                     "\"%s\" and its state directory",
-                     task->name, (long)holder, worker->config->instance);
-}
-
-static enum status move_aside(struct task *task, const char *why, struct error *error)
-{
-    task_close_instances(task);
-    task_detach_store(task);
-    log_warn("recovery", "store moved aside, the changelog will rebuild it: %s task=%s", why,
-             task->name);
-    enum status status = directory_move_aside(task->directory, error);
-    task->aside = true;
-    task->suspect = false;
-    return status;
-}
-
-static bool same_layout(struct worker *worker, struct task *task, struct buffer *layout,
-                        struct error *error)
-{
-    struct bytes stored;
-    for (size_t i = 0; i < task->instance_count; i++) {
-        const struct instance *instance = &task->instances[i];
-        if (instance->plugin->store_count > 0 || instance->plugin->descriptor.timer != NULL) {
-            buffer_format(layout, "%s:%s ", instance->graph_node->name,
-                          instance->plugin->descriptor.name);
-        }
-    }
-    (void)worker;
-    enum status status = store_meta_get(task->store, "layout", &stored, error);
-    if (status != STATUS_OK) {
-        return false;
-    }
-    struct bytes present = {layout->data, layout->size};
-    if (bytes_equal(stored, present)) {
-        return true;
-    }
-    log_warn("recovery",
-             "the stateful nodes changed from \"%.*s\" to \"%s\": new ones start empty, the data of "
-             "those gone stay unused task=%s",
-             (int)stored.size, (const char *)stored.data, buffer_text(layout), task->name);
-    return false;
-}
-
-static enum status write_layout(struct worker *worker, struct task *task, struct error *error)
-{
-    struct buffer layout = {0};
-    enum status status = STATUS_OK;
-    if (!same_layout(worker, task, &layout, error)) {
-        uint8_t partition[4];
-        put_u32(partition, (uint32_t)task->partition);
-        status = store_begin(task->store, error);
-        if (status == STATUS_OK) {
-            status = store_meta_put(task->store, "layout",
-                                    (struct bytes){layout.data, layout.size}, error);
-        }
-        if (status == STATUS_OK) {
-            status = store_meta_put(task->store, "partition", (struct bytes){partition, 4}, error);
-        }
-        if (status == STATUS_OK) {
-            status = store_commit(task->store, error);
-        } else {
-            store_abort(task->store);
-        }
-    }
-    buffer_finish(&layout);
-    return status;
-}
-
-static enum status attach(struct worker *worker, struct task *task, struct error *error)
-{
-    struct store_options options = {.durable = !worker->config->state.fast};
-    struct store *store = NULL;
-    enum status status =
-        worker->options.store_open(directory_path(task->directory), &options, &store, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = task_attach_store_take(task, store, error);
-    if (status == STATUS_OK && task->grow) {
-        status = store_grow(task->store, error);
-        task->grow = false;
-    }
-    return status == STATUS_OK ? write_layout(worker, task, error) : status;
-}
-
-static enum status open_store(struct worker *worker, struct task *task, struct error *error)
-{
-    enum status status = STATUS_OK;
-    if (task->suspect) {
-        status = move_aside(task, "it cannot be trusted", error);
-    } else if (task->store == NULL && directory_boot_changed(task->directory)) {
-        status = move_aside(task, "the machine went down while it was written without syncing",
-                            error);
-    }
-    if (status == STATUS_OK && task->store == NULL) {
-        status = attach(worker, task, error);
-        if (status != STATUS_OK && error->code == ERROR_CORRUPT) {
-            char why[sizeof error->text];
-            memcpy(why, error->text, sizeof why);
-            status = move_aside(task, why, error);
-            status = status == STATUS_OK ? attach(worker, task, error) : status;
-        }
-    }
-    if (status == STATUS_OK && worker->config->state.fast) {
-        status = directory_mark_boot(task->directory, error);
-    }
-    if (status == STATUS_OK && task->grow) {
-        status = store_grow(task->store, error);
-        task->grow = false;
-    }
-    return status;
-}
-
-static enum status open_task(struct worker *worker, struct task *task, struct error *error)
-{
-    enum status status = STATUS_OK;
-    if (task->stateful) {
-        status = task->directory == NULL ? open_directory(worker, task, error) : STATUS_OK;
-        if (status == STATUS_RETRY) {
-            return STATUS_OK; /* held: looked at again in the next step, nothing waits for it */
-        }
-        status = status == STATUS_OK ? open_store(worker, task, error) : status;
-    }
-    if (status == STATUS_OK) {
-        task_set_state(task, TASK_FETCHING);
-    }
     return status;
 }
 
@@ -681,7 +301,7 @@ static enum status set_assignment(struct worker *worker, struct error *error)
                 continue; /* not yet; the next assignment has it */
             }
             if (input->slot == UINT32_MAX) {
-                input->slot = recovery_take_slot(worker, task, (int32_t)i);
+                input->slot = group_take_slot(worker, task, (int32_t)i);
             }
             input->end = -1;
             list[count++] = (struct consumer_assignment){input->topic, input->partition, input->slot,
@@ -694,88 +314,6 @@ static enum status set_assignment(struct worker *worker, struct error *error)
     worker->assign_needed = false;
     machine_tick(worker);
     return status;
-}
-
-enum status recovery_log_offset(struct worker *worker, const struct task_input *input, bool end,
-                                int64_t *offset, struct error *error)
-{
-    int64_t log_start = 0;
-    int64_t log_end = 0;
-    enum status status = broker_log_range(worker->options.broker, input->topic, input->partition,
-                                          &log_start, &log_end, error);
-    *offset = end ? log_end : log_start;
-    return status;
-}
-
-/* Whether the application has ever committed an offset of this topic. */
-static enum status topic_committed(struct worker *worker, const char *topic, bool *committed,
-                                   struct error *error)
-{
-    struct broker_topic facts;
-    enum status status = broker_topic_get(worker->options.broker, topic, &facts, error);
-    if (status == STATUS_NOT_FOUND) {
-        return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC, "topic %s is gone", topic);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct broker_offset *offsets =
-        memory_allocate((size_t)facts.partition_count * sizeof *offsets);
-    for (int32_t p = 0; p < facts.partition_count; p++) {
-        offsets[p] = (struct broker_offset){topic, p, BROKER_NO_OFFSET, ""};
-    }
-    status = broker_committed_unstable(worker->options.broker, worker->config->application, offsets,
-                                       (size_t)facts.partition_count, 5000, error);
-    *committed = false;
-    for (int32_t p = 0; p < facts.partition_count; p++) {
-        *committed = *committed || offsets[p].offset != BROKER_NO_OFFSET;
-    }
-    free(offsets);
-    return status;
-}
-
-/* R10: `start` is resolved here, once; a partition that appeared later begins at its log's start. */
-static enum status resolve_start(struct worker *worker, struct task_input *input,
-                                 struct error *error)
-{
-    const struct graph_node *node = &worker->graph->nodes[input->node];
-    enum config_start start = CONFIG_START_EARLIEST;
-    bool committed = false;
-    if (node->kind == GRAPH_SOURCE) {
-        start = worker->config->sources[node->config_index].start;
-    }
-    if (start != CONFIG_START_EARLIEST) {
-        enum status status = topic_committed(worker, input->topic, &committed, error);
-        if (status != STATUS_OK) {
-            return status;
-        }
-    }
-    if (start == CONFIG_START_STOP && !committed) {
-        return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
-                         "source \"%s\": topic %s has no committed offset and \"start\" is \"stop\"; "
-                         "say \"earliest\" or \"latest\" once",
-                         node->name, input->topic);
-    }
-    return recovery_log_offset(worker, input, start == CONFIG_START_LATEST && !committed,
-                               &input->next, error);
-}
-
-/* Inputs of READY tasks get their beginning before they are assigned. */
-static enum status resolve_starts(struct worker *worker, struct error *error)
-{
-    for (struct task *task = worker->tasks; task != NULL; task = task->next) {
-        for (size_t i = 0; task->state == TASK_READY && i < task->input_count; i++) {
-            struct task_input *input = &task->inputs[i];
-            if (input->next == BROKER_NO_OFFSET) {
-                enum status status = resolve_start(worker, input, error);
-                if (status != STATUS_OK) {
-                    return status;
-                }
-            }
-            input->fetched = input->next;
-        }
-    }
-    return STATUS_OK;
 }
 
 /* --continue-from empty: the changelog must forget the state as well. */
@@ -910,7 +448,7 @@ static enum status open_tasks(struct worker *worker, struct error *error)
 {
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_OPENING) {
-            enum status status = open_task(worker, task, error);
+            enum status status = opening_step(worker, task, error);
             if (status != STATUS_OK) {
                 return status;
             }
@@ -934,7 +472,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
     if (status == STATUS_OK && any_task(worker, TASK_FETCHING)) {
         status = fetch_offsets(worker, error);
     }
-    status = status == STATUS_OK ? resolve_starts(worker, error) : status;
+    status = status == STATUS_OK ? start_resolve(worker, error) : status;
     /* One assignment for all that is ready soon; those that take longer get another. */
     bool wait = (any_task(worker, TASK_FETCHING) || any_task(worker, TASK_OPENING)) &&
                 worker->now_us - worker->assign_since_us < 100000;
@@ -1003,7 +541,7 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
 {
     enum status status = STATUS_OK;
     if (cause->code == ERROR_FENCED_INSTANCE) {
-        recovery_close_tasks(worker);
+        group_close_tasks(worker);
         consumer_close(worker->consumer);
         worker->consumer = NULL;
         worker->assign_pending = worker->assign_needed = false;
@@ -1034,8 +572,6 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
     atomic_fetch_add_explicit(&worker->counters.recoveries, 1, memory_order_relaxed);
     if (slow_death) {
         worker->unit_limit = 1;
-    } else if (worker->judged.set && worker->judged.error.code != ERROR_SLOW) {
-        worker->unit_limit = worker->unit_limit / 2 > 0 ? worker->unit_limit / 2 : 1;
     }
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state != TASK_SUSPENDED) {

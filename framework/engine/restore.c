@@ -52,7 +52,7 @@ void restore_activate(struct worker *worker, struct task *task)
 {
     ensure(task->restore != NULL);
     if (task->restore->slot == UINT32_MAX) {
-        task->restore->slot = recovery_take_slot(worker, task, -1);
+        task->restore->slot = group_take_slot(worker, task, -1);
         task->restore->progress_us = worker->now_us;
     }
 }
@@ -63,7 +63,7 @@ void restore_end(struct worker *worker, struct task *task)
         return;
     }
     if (task->restore->slot != UINT32_MAX) {
-        recovery_free_slot(worker, task->restore->slot);
+        group_free_slot(worker, task->restore->slot);
     }
     free(task->restore);
     task->restore = NULL;

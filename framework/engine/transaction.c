@@ -108,15 +108,20 @@ static void judge(struct worker *worker, uint64_t origin, const struct error *er
     (void)snprintf(judged->task, sizeof judged->task, "%s", task->name);
 }
 
-/* What to do about a refused record: a changelog must take everything, an output may not. */
-static enum status refused(struct worker *worker, uint64_t origin, struct error *error)
+/* What to do about a refused record: a changelog must take everything, an output may not. The broker
+   refuses whole batches, so its answer is about a unit only when the transaction holds no other. */
+static enum status refused(struct worker *worker, uint64_t origin, bool exact, struct error *error)
 {
     if (origin == ORIGIN_NONE) {
         error->status = STATUS_FATAL;
         return error_prefix(error, "a changelog refused a record (internal topics need "
                                    "max.message.bytes=17825792)");
     }
-    judge(worker, origin, error);
+    if (exact || worker->transaction.units <= 1) {
+        judge(worker, origin, error);
+    } else {
+        worker->unit_limit = worker->transaction.units / 2;
+    }
     error->status = STATUS_ABORT;
     return STATUS_ABORT;
 }
@@ -130,7 +135,7 @@ static enum status send(struct worker *worker, const struct broker_output *outpu
     }
     enum status status = producer_send(worker->producer, output, error);
     if (status == STATUS_BAD_RECORD) {
-        return refused(worker, output->origin, error);
+        return refused(worker, output->origin, true, error);
     }
     return status;
 }
@@ -303,7 +308,7 @@ static enum status flush(struct worker *worker, struct error *error)
         if (status == STATUS_BAD_RECORD) {
             uint64_t origin = ORIGIN_NONE;
             ensure(producer_refused(worker->producer, &origin, error));
-            return refused(worker, origin, error);
+            return refused(worker, origin, false, error);
         }
         machine_tick(worker);
         if (status != STATUS_RETRY || worker->now_us > deadline_us) {

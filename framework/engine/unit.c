@@ -48,6 +48,12 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
         log_warn("task", "skipped %s: %s", where, error->text);
         return STATUS_OK;
     }
+    struct error why = *error;
+    if (worker->transaction.state == TRANSACTION_OPEN && worker->transaction.units > 0) {
+        struct error ignored; /* what was done before the bad record; if not now, then by the next run */
+        (void)transaction_commit(worker, &ignored);
+    }
+    *error = why;
     error->status = STATUS_FATAL;
     error->code = ERROR_OPERATOR;
     return error_prefix(error, "%s", where);

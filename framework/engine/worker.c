@@ -212,7 +212,7 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
     log_warn("task", "offset %" PRId64 " of topic %s partition %" PRId32 " is lost, going on at %s",
              input->fetched, input->topic, input->partition,
              lost == CONFIG_LOST_EARLIEST ? "the start" : "the end");
-    recovery_release_buffers(worker, task);
+    group_release_buffers(worker, task);
     for (size_t i = 0; i < task->input_count; i++) {
         task->inputs[i].fetched = task->inputs[i].next;
     }
@@ -276,13 +276,13 @@ static enum status take_event(struct worker *worker, struct consumer_event *even
     case CONSUMER_OFFSET_LOST:
         return take_offset_lost(worker, event, error);
     case CONSUMER_ASSIGNED:
-        return recovery_assigned(worker, event->partitions, event->partition_count, error);
+        return group_assigned(worker, event->partitions, event->partition_count, error);
     case CONSUMER_REVOKED:
         worker->revoked = true;
-        return recovery_revoked(worker, error);
+        return group_revoked(worker, error);
     case CONSUMER_LOST:
         worker->lost = true;
-        return recovery_lost(worker, error);
+        return group_lost(worker, error);
     }
     ensure(!"an event of unknown kind");
     return STATUS_FATAL;
@@ -374,10 +374,10 @@ static enum status loop_once(struct worker *worker, struct error *error)
 {
     bool idle = false;
     if (worker->revoked) {
-        return recovery_revoked(worker, error);
+        return group_revoked(worker, error);
     }
     if (worker->lost) {
-        return recovery_lost(worker, error);
+        return group_lost(worker, error);
     }
     if (recovery_needed(worker)) {
         enum status status = recovery_step(worker, error);
@@ -419,7 +419,7 @@ static enum status finish(struct worker *worker, bool commit, struct error *erro
                  error->text);
     }
     (void)transaction_abort(worker);
-    recovery_close_tasks(worker);
+    group_close_tasks(worker);
     consumer_close(worker->consumer);
     producer_close(worker->producer);
     worker->consumer = NULL;
@@ -441,8 +441,7 @@ enum status worker_run(struct worker *worker, struct error *error)
         }
     }
     struct error last;
-    bool bad_record = status == STATUS_FATAL && error->code == ERROR_OPERATOR;
-    (void)finish(worker, status == STATUS_OK || bad_record, &last);
+    (void)finish(worker, status == STATUS_OK, &last);
     return status;
 }
 
