@@ -133,7 +133,8 @@ static inline bool store_nearly_full(struct store *store)
 {
     return store->ops->nearly_full(store);
 }
-/** read_only: renews the snapshot (reads see the newest commit). Open cursors must be closed. */
+/** read_only: gives the snapshot back, which the first read takes and which else keeps the writer
+ * from reusing pages; the next read sees the newest commit. Open cursors must be closed. */
 static inline enum status store_refresh(struct store *store, struct error *error)
 {
     return store->ops->refresh(store, error);

@@ -266,7 +266,7 @@ static enum status lmdb_refresh(struct store *base, struct error *error)
 {
     struct lmdb_store *store = store_of(base);
     ensure(store->read_only);
-    return lmdb_renew_snapshot(store, error);
+    return lmdb_release_snapshot(store, error);
 }
 
 /* ---- tables ---- */
@@ -289,7 +289,14 @@ static enum status lmdb_table_open(struct store *base, const char *name, struct 
     ensure(strlen(name) < LMDB_SEGMENT);
     struct lmdb_table *table = find_table(store, name);
     if (table == NULL && store->read_only) {
-        return STATUS_NOT_FOUND; /* a refresh finds those that came later */
+        int code = lmdb_find_new_tables(store);
+        if (code != 0) {
+            return lmdb_failed(store, code, "opening a table", error);
+        }
+        table = find_table(store, name);
+        if (table == NULL) {
+            return STATUS_NOT_FOUND;
+        }
     }
     if (table == NULL) {
         MDB_txn *txn;
@@ -321,9 +328,12 @@ static int compare_names(const void *a, const void *b)
 static enum status lmdb_table_list(struct store *base, char ***names, size_t *count,
                                    struct error *error)
 {
-    const struct lmdb_store *store = store_of(base);
-    (void)error;
+    struct lmdb_store *store = store_of(base);
     ensure(names != NULL && count != NULL);
+    int code = store->read_only ? lmdb_find_new_tables(store) : 0;
+    if (code != 0) {
+        return lmdb_failed(store, code, "listing tables", error);
+    }
     *count = store->table_count;
     *names = memory_allocate((*count + 1) * sizeof **names);
     for (size_t i = 0; i < *count; i++) {

@@ -27,6 +27,7 @@
 enum {
     LMDB_SEGMENT = 400,
     LMDB_TABLES = 512, /* LMDB databases in one environment */
+    LMDB_RESERVED = 2, /* of them, our own */
     LMDB_MARK = 0x01
 };
 
@@ -111,8 +112,10 @@ extern const struct store_ops lmdb_store_ops;
 
 /** Makes the reader live on the newest commit, taking over a larger map if the writer made one. */
 int lmdb_renew(struct lmdb_store *store);
-/** The same for a snapshot, which also finds the tables that the writer made since. */
-enum status lmdb_renew_snapshot(struct lmdb_store *store, struct error *error);
+/** Gives a reader's snapshot back: the next read takes the newest commit. */
+enum status lmdb_release_snapshot(struct lmdb_store *store, struct error *error);
+/** A reader learns of the tables that the writer made since. */
+int lmdb_find_new_tables(struct lmdb_store *store);
 struct lmdb_table *lmdb_table_add(struct lmdb_store *store, const char *name, MDB_dbi dbi);
 /** Closes the environment and frees the store; no transaction is open but the reader. */
 void lmdb_finish(struct lmdb_store *store);

@@ -166,27 +166,35 @@ static enum status no_lock_refused(const char *path, struct error *error)
                      path, LMDB_LOCK_FILE);
 }
 
-enum status lmdb_renew_snapshot(struct lmdb_store *store, struct error *error)
+enum status lmdb_release_snapshot(struct lmdb_store *store, struct error *error)
 {
     ensure(store->read_only);
-    if (store->no_lock && writer_lives(store->path)) {
-        return no_lock_refused(store->path, error);
+    if (store->reading) {
+        mdb_txn_reset(store->reader);
+        store->reading = false;
+        store->version++;
     }
-    int code = lmdb_renew(store);
-    MDB_dbi root = 0;
-    MDB_stat stat = {0};
-    if (code == 0) {
-        code = mdb_dbi_open(store->reader, NULL, 0, &root);
-        code = code != 0 ? code : mdb_stat(store->reader, root, &stat);
-    }
-    if (code == 0 && stat.ms_entries != store->table_count + 2) {
+    return store->no_lock && writer_lives(store->path) ? no_lock_refused(store->path, error)
+                                                       : STATUS_OK;
+}
+
+int lmdb_find_new_tables(struct lmdb_store *store)
+{
+    ensure(store->read_only);
+    MDB_txn *txn;
+    MDB_dbi root;
+    MDB_stat stat;
+    int code = lmdb_read_begin(store, &txn);
+    code = code != 0 ? code : mdb_dbi_open(txn, NULL, 0, &root);
+    code = code != 0 ? code : mdb_stat(txn, root, &stat);
+    if (code == 0 && stat.ms_entries != store->table_count + LMDB_RESERVED) {
         mdb_txn_reset(store->reader);
         store->reading = false;
         code = open_tables(store);
         code =
             code != 0 ? code : lmdb_renew(store); /* a transaction knows the tables of its begin */
     }
-    return code == 0 ? STATUS_OK : lmdb_failed(store, code, "refreshing", error);
+    return code;
 }
 
 /* ---- opening ---- */
