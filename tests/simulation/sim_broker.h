@@ -72,6 +72,10 @@ int64_t sim_log_stable(struct sim_cluster *cluster, const char *topic, int32_t p
 /** The committed records from `offset` on, in order, until `visit` answers false. */
 void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t offset,
               bool (*visit)(void *context, const struct broker_record *record), void *context);
+/** The same from the beginning, with what was compacted away or deleted since. */
+void sim_read_history(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                      bool (*visit)(void *context, const struct broker_record *record),
+                      void *context);
 /** The committed offset, pending ones left aside; BROKER_NO_OFFSET if none. */
 int64_t sim_group_offset(struct sim_cluster *cluster, const char *group, const char *topic,
                          int32_t partition);

@@ -25,6 +25,7 @@ struct sim_transaction;
 struct sim_record {
     enum record_kind kind;
     enum record_state state;
+    bool hidden; /* compacted away or below the log start: kept for the oracle only */
     struct sim_transaction *owner; /* NULL: not transactional */
     int64_t offset, timestamp_ms;
     uint64_t origin;

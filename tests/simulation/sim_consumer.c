@@ -46,7 +46,7 @@ static struct sim_record *next_record(struct sim_consumer *self, struct sim_slot
         if (record->offset >= slot->fetched) {
             break;
         }
-        if (record->kind == RECORD_DATA &&
+        if (record->kind == RECORD_DATA && !record->hidden &&
             (self->uncommitted || record->state == RECORD_COMMITTED)) {
             return record;
         }

@@ -247,17 +247,18 @@ int64_t sim_log_stable(struct sim_cluster *cluster, const char *topic, int32_t p
     return sim_partition_stable(must_find(cluster, topic, partition));
 }
 
-void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t offset,
-              bool (*visit)(void *context, const struct broker_record *record), void *context)
+static void read_log(struct sim_partition *log, int64_t offset, bool history,
+                     bool (*visit)(void *context, const struct broker_record *record),
+                     void *context)
 {
-    struct sim_partition *log = must_find(cluster, topic, partition);
     int64_t stable = sim_partition_stable(log);
     for (size_t i = sim_partition_index(log, offset); i < log->count; i++) {
         struct sim_record *record = log->records[i];
         if (record->offset >= stable) {
             return;
         }
-        if (record->kind != RECORD_DATA || record->state != RECORD_COMMITTED) {
+        if (record->kind != RECORD_DATA || record->state != RECORD_COMMITTED ||
+            (record->hidden && !history)) {
             continue;
         }
         struct broker_record view = {.key = record->key,
@@ -270,6 +271,19 @@ void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition,
             return;
         }
     }
+}
+
+void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t offset,
+              bool (*visit)(void *context, const struct broker_record *record), void *context)
+{
+    read_log(must_find(cluster, topic, partition), offset, false, visit, context);
+}
+
+void sim_read_history(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                      bool (*visit)(void *context, const struct broker_record *record),
+                      void *context)
+{
+    read_log(must_find(cluster, topic, partition), 0, true, visit, context);
 }
 
 static bool has_newer(const struct sim_partition *log, size_t at, int64_t stable)
@@ -287,21 +301,14 @@ static bool has_newer(const struct sim_partition *log, size_t at, int64_t stable
 static void compact_partition(struct sim_partition *log, bool tombstones)
 {
     int64_t stable = sim_partition_stable(log);
-    size_t kept = 0;
-    size_t count = log->count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i + 2 < log->count; i++) {
         struct sim_record *record = log->records[i];
-        bool keep = record->offset >= stable || i + 2 >= count;
+        bool keep = record->hidden || record->offset >= stable;
         if (!keep && record->kind == RECORD_DATA && record->state == RECORD_COMMITTED) {
             keep = !has_newer(log, i, stable) && (tombstones || record->value.data != NULL);
         }
-        if (keep) { /* has_newer looks ahead only: moving to the front is safe */
-            log->records[kept++] = record;
-        } else {
-            free(record);
-        }
+        record->hidden = record->hidden || !keep;
     }
-    log->count = kept;
 }
 
 void sim_compact(struct sim_cluster *cluster, const char *topic, bool tombstones)
@@ -324,10 +331,8 @@ void sim_retain(struct sim_cluster *cluster, const char *topic, int32_t partitio
     }
     size_t gone = sim_partition_index(log, start);
     for (size_t i = 0; i < gone; i++) {
-        free(log->records[i]);
+        log->records[i]->hidden = true;
     }
-    memmove(log->records, log->records + gone, (log->count - gone) * sizeof *log->records);
-    log->count -= gone;
     log->start = start;
     sim_touch(cluster->sim);
 }

@@ -334,7 +334,7 @@ bool sim_store_read(const char *directory, const char *table,
     if (content == NULL) {
         return false;
     }
-    for (size_t t = 1; t < content->table_count; t++) {
+    for (size_t t = 0; t < content->table_count; t++) {
         if (strcmp(content->tables[t].name, table) != 0) {
             continue;
         }

@@ -21,7 +21,7 @@ enum status sim_store_open(const char *directory, const struct store_options *op
 /** The process that had stores open below `prefix` died: they are dropped, what was not committed
  * is gone. */
 void sim_store_crash(const char *prefix);
-/** Every entry of a table as committed; false = there is no such store. */
+/** Every entry of a table ("" = the metadata) as committed; false = there is no such store. */
 bool sim_store_read(const char *directory, const char *table,
                     void (*visit)(void *context, struct bytes key, struct bytes value),
                     void *context);

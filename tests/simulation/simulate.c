@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * simulate: runs scenarios by seed, each in a process of its own (so a failed assert or an endless
+ * loop is a failing seed, not the end), prints those that fail and a summary.
+ *
+ *   simulate --seed N [--verbose]      one seed, in this process; --verbose shows every step
+ *   simulate --seeds A..B [--jobs N] [--seconds S] [--all]
+ *
+ * Exit 0: all hold. 1: some do not; each is printed with the command that replays it.
+ */
+#include "scenario.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { JOB_LIMIT = 16, SEED_SECONDS = 60 };
+
+struct job {
+    pid_t pid; /* 0 = free */
+    int result;
+    uint64_t seed;
+};
+
+struct totals {
+    int64_t seeds, failed, committed, aborted, crashes, pauses, rebalances, takeovers, fenced,
+        virtual_ms, late_ends;
+};
+
+struct run {
+    uint64_t first, last;
+    int jobs;
+    int64_t seconds;
+    bool all, verbose;
+    const char *program;
+    struct totals totals;
+};
+
+/* The folder of a seed: on a memory file system where there is one. */
+static char *make_directory(void)
+{
+    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    char *path = memory_format("%s/leat-simulate-XXXXXX", base);
+    if (mkdtemp(path) == NULL) {
+        perror("mkdtemp");
+        exit(2);
+    }
+    return path;
+}
+
+static void remove_directory(const char *path)
+{
+    char *command = memory_format("rm -rf -- '%s'", path);
+    if (system(command) != 0) {
+        fprintf(stderr, "%s is left behind\n", path);
+    }
+    free(command);
+}
+
+static void print_verdict(const struct verdict *verdict)
+{
+    const struct sim_statistics *s = &verdict->statistics;
+    printf("seed %" PRIu64 ": %s\n", verdict->seed, verdict->setup);
+    printf("  %.1f s virtual (%.1f after healing), %" PRId64 " transactions committed, %" PRId64
+           " aborted, %" PRId64 " fenced, %" PRId64 " timed out, %" PRId64 " takeovers, %" PRId64
+           " rebalances; %" PRId64 " crashes, %" PRId64 " pauses, %" PRId64 " exits 3; %" PRId64
+           " broken connections, %" PRId64 " late ends\n",
+           (double)verdict->virtual_ms / 1000.0, (double)verdict->heal_ms / 1000.0, s->committed,
+           s->aborted, s->fenced, s->timed_out, s->takeovers, s->rebalances, verdict->crashes,
+           verdict->pauses, verdict->fencings, s->broken, s->late_ends);
+    printf("  trace %016" PRIx64 ": %s\n", verdict->hash,
+           verdict->failure[0] == '\0' ? "holds" : verdict->failure);
+}
+
+static int run_one(uint64_t seed, bool verbose)
+{
+    char *directory = make_directory();
+    struct verdict verdict;
+    scenario_run(seed, directory, verbose, &verdict);
+    print_verdict(&verdict);
+    remove_directory(directory);
+    free(directory);
+    return verdict.failure[0] == '\0' ? 0 : 1;
+}
+
+/* ---- Many seeds ---- */
+
+static void start_job(struct job *job, uint64_t seed)
+{
+    int ends[2];
+    if (pipe(ends) != 0) {
+        perror("pipe");
+        exit(2);
+    }
+    job->seed = seed;
+    job->result = ends[0];
+    job->pid = fork();
+    if (job->pid == 0) {
+        close(ends[0]);
+        alarm(SEED_SECONDS);
+        char *directory = make_directory();
+        struct verdict verdict;
+        scenario_run(seed, directory, false, &verdict);
+        remove_directory(directory);
+        ssize_t written = write(ends[1], &verdict, sizeof verdict);
+        _exit(written == (ssize_t)sizeof verdict ? 0 : 2);
+    }
+    close(ends[1]);
+}
+
+static bool read_verdict(int result, struct verdict *verdict)
+{
+    size_t size = 0;
+    while (size < sizeof *verdict) {
+        ssize_t more = read(result, (char *)verdict + size, sizeof *verdict - size);
+        if (more <= 0) {
+            return false;
+        }
+        size += (size_t)more;
+    }
+    return true;
+}
+
+static void add_up(struct totals *totals, const struct verdict *verdict)
+{
+    totals->committed += verdict->statistics.committed;
+    totals->aborted += verdict->statistics.aborted;
+    totals->rebalances += verdict->statistics.rebalances;
+    totals->takeovers += verdict->statistics.takeovers;
+    totals->fenced += verdict->statistics.fenced;
+    totals->late_ends += verdict->statistics.late_ends;
+    totals->crashes += verdict->crashes;
+    totals->pauses += verdict->pauses;
+    totals->virtual_ms += verdict->virtual_ms;
+}
+
+static void finish_job(struct run *run, struct job *job)
+{
+    struct verdict verdict;
+    bool answered = read_verdict(job->result, &verdict);
+    close(job->result);
+    int status = 0;
+    waitpid(job->pid, &status, 0);
+    job->pid = 0;
+    run->totals.seeds++;
+    if (!answered) {
+        run->totals.failed++;
+        printf("seed %" PRIu64 ": %s (signal %d)\n", job->seed,
+               WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "takes for ever" : "crashed",
+               WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    } else {
+        add_up(&run->totals, &verdict);
+        run->totals.failed += verdict.failure[0] != '\0' ? 1 : 0;
+        if (run->all || verdict.failure[0] != '\0') {
+            print_verdict(&verdict);
+        }
+    }
+    if (!answered || verdict.failure[0] != '\0') {
+        printf("  replay: %s --seed %" PRIu64 " --verbose\n", run->program, job->seed);
+    }
+    fflush(stdout);
+}
+
+static int run_many(struct run *run)
+{
+    struct job jobs[JOB_LIMIT] = {0};
+    time_t began = time(NULL);
+    uint64_t next = run->first;
+    int busy = 0;
+    while (busy > 0 || next <= run->last) {
+        bool time_left = run->seconds == 0 || time(NULL) - began < run->seconds;
+        if (busy < run->jobs && next <= run->last && time_left) {
+            int free_job = 0;
+            while (jobs[free_job].pid != 0) {
+                free_job++;
+            }
+            start_job(&jobs[free_job], next++);
+            busy++;
+            continue;
+        }
+        if (busy == 0) {
+            break;
+        }
+        int oldest = -1;
+        for (int i = 0; i < run->jobs; i++) {
+            if (jobs[i].pid != 0 && (oldest < 0 || jobs[i].seed < jobs[oldest].seed)) {
+                oldest = i;
+            }
+        }
+        finish_job(run, &jobs[oldest]);
+        busy--;
+    }
+    const struct totals *totals = &run->totals;
+    printf("%" PRId64 " seeds, %" PRId64 " failed: %" PRId64 " transactions committed, %" PRId64
+           " aborted, %" PRId64 " crashes, %" PRId64 " pauses, %" PRId64 " rebalances, %" PRId64
+           " takeovers, %" PRId64 " fencings, %" PRId64
+           " late ends; %.1f h of virtual time in %lld s\n",
+           totals->seeds, totals->failed, totals->committed, totals->aborted, totals->crashes,
+           totals->pauses, totals->rebalances, totals->takeovers, totals->fenced, totals->late_ends,
+           (double)totals->virtual_ms / 3.6e6, (long long)(time(NULL) - began));
+    return totals->failed == 0 ? 0 : 1;
+}
+
+static _Noreturn void usage(void)
+{
+    fputs("usage: simulate --seed N [--verbose]\n"
+          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all]\n",
+          stderr);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    struct run run = {.first = 1, .last = 0, .jobs = 1, .program = argv[0]};
+    bool one = false;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--verbose") == 0) {
+            run.verbose = true;
+        } else if (strcmp(argv[i], "--all") == 0) {
+            run.all = true;
+        } else if (value == NULL) {
+            usage();
+        } else if (strcmp(argv[i], "--seed") == 0) {
+            one = true;
+            run.first = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--seeds") == 0) {
+            if (sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &run.first, &run.last) != 2) {
+                usage();
+            }
+        } else if (strcmp(argv[i], "--jobs") == 0) {
+            run.jobs = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--seconds") == 0) {
+            run.seconds = atoll(argv[++i]);
+        } else {
+            usage();
+        }
+    }
+    if (one) {
+        return run_one(run.first, run.verbose);
+    }
+    if (run.last < run.first || run.jobs < 1 || run.jobs > JOB_LIMIT) {
+        usage();
+    }
+    return run_many(&run);
+}
