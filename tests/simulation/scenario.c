@@ -166,7 +166,7 @@ static void feed(void *subject, uint64_t number)
         scenario->fed++;
     }
     if (scenario->fed < scenario->records) {
-        int64_t mean_us = (int64_t)FAULTS_MS * 10000 / scenario->records * 7;
+        int64_t mean_us = (int64_t)FAULTS_MS * 8000 / scenario->records;
         sim_at(sim, sim_now_us(sim) + sim_between(sim, 0, 2 * mean_us), feed, scenario, 0);
     }
 }

@@ -453,7 +453,6 @@ void sim_producer_forget(struct sim_producer *self)
     for (size_t i = 0; i < self->lane_count; i++) {
         sim_batch_drop(&self->lanes[i].waiting);
         self->lanes[i].added = false;
-        self->lanes[i].last_offset = -1;
     }
 }
 
@@ -466,6 +465,9 @@ static enum status sim_begin(struct producer *producer, struct error *error)
         return sim_producer_fatal(self, error);
     }
     sim_producer_forget(self);
+    for (size_t i = 0; i < self->lane_count; i++) {
+        self->lanes[i].last_offset = -1; /* until now, the last transaction's may be asked for */
+    }
     self->in_transaction = true;
     return STATUS_OK;
 }
