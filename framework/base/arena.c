@@ -56,8 +56,7 @@ static void arena_add_block(struct arena *arena, size_t size)
     struct arena_block *next = arena->current == NULL ? arena->first : arena->current->next;
     if (next == NULL || next->size < size) {
         size_t block_size = size > ARENA_BLOCK_SIZE ? size : ARENA_BLOCK_SIZE;
-        struct arena_block *block =
-            memory_resize(NULL, sizeof(struct arena_block) + block_size);
+        struct arena_block *block = memory_resize(NULL, sizeof(struct arena_block) + block_size);
         block->size = block_size;
         block->next = next;
         if (arena->current == NULL) {

@@ -52,7 +52,7 @@ uint64_t get_u64(const uint8_t *at);
 /** malloc family that aborts with a line when there is no memory: a crash is an abort. */
 void *memory_allocate(size_t size); /* zeroed */
 void *memory_resize(void *old, size_t size);
-char *memory_text(const char *text);                        /* strdup; NULL gives NULL */
+char *memory_text(const char *text); /* strdup; NULL gives NULL */
 char *memory_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *memory_copy(const void *data, size_t size);
 

@@ -2,8 +2,8 @@
 /*
  * Clock: the seam through which the engine learns of time and waits for it.
  *
- * Durations come from the monotonic clock, timestamps from the wall clock. clock_sleep may wait (and
- * in the simulator switch to another instance); reading does not. The caller holds no lock, no
+ * Durations come from the monotonic clock, timestamps from the wall clock. clock_sleep may wait
+ * (and in the simulator switch to another instance); reading does not. The caller holds no lock, no
  * static and no thread-local across clock_sleep.
  */
 #ifndef LEAT_BASE_CLOCK_H

@@ -12,8 +12,8 @@ uint32_t hash_murmur2(const void *data, size_t size)
     uint32_t h = 0x9747b28cu ^ (uint32_t)size;
     size_t left = size;
     for (; left >= 4; at += 4, left -= 4) {
-        uint32_t k = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
-                     (uint32_t)at[3] << 24;
+        uint32_t k =
+            (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
         k *= m;
         k ^= k >> 24;
         k *= m;

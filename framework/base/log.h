@@ -10,7 +10,8 @@
 
 enum log_level { LOG_ERROR = 0, LOG_WARN = 1, LOG_INFO = 2, LOG_DEBUG = 3 };
 
-/** Level shown (default LOG_INFO); debug components ("transaction,state") are shown whatever it is. */
+/** Level shown (default LOG_INFO); debug components ("transaction,state") are shown whatever it is.
+ */
 void log_set_level(enum log_level level);
 /** `components`: comma-separated, "all" = every one; NULL = none. Copied. */
 void log_set_debug(const char *components);

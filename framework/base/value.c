@@ -35,14 +35,14 @@ static bool parse_with_unit(const char *text, const struct unit *units, int64_t 
 
 bool value_parse_duration(const char *text, int64_t *ms)
 {
-    static const struct unit units[] = {{"", 1},          {"ms", 1},        {"s", 1000},
+    static const struct unit units[] = {{"", 1},          {"ms", 1},          {"s", 1000},
                                         {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
     return parse_with_unit(text, units, ms);
 }
 
 bool value_parse_size(const char *text, int64_t *size)
 {
-    static const struct unit units[] = {{"", 1},        {"B", 1},          {"KiB", 1 << 10},
+    static const struct unit units[] = {{"", 1},          {"B", 1},         {"KiB", 1 << 10},
                                         {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
     return parse_with_unit(text, units, size);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Value: one scalar or list of strings of the configuration, with the place it came from. The bridge
- * between the JSON reader (topology/) and those who check it (plugin/, broker/), which do not know
- * each other. Owned by the struct config it hangs from.
+ * Value: one scalar or list of strings of the configuration, with the place it came from. The
+ * bridge between the JSON reader (topology/) and those who check it (plugin/, broker/), which do
+ * not know each other. Owned by the struct config it hangs from.
  */
 #ifndef LEAT_BASE_VALUE_H
 #define LEAT_BASE_VALUE_H
@@ -15,10 +15,10 @@ enum value_kind { VALUE_STRING, VALUE_INTEGER, VALUE_REAL, VALUE_BOOLEAN, VALUE_
 
 struct value {
     enum value_kind kind;
-    const char *text; /* VALUE_STRING */
-    int64_t integer;  /* VALUE_INTEGER */
-    double real;      /* VALUE_REAL */
-    bool boolean;     /* VALUE_BOOLEAN */
+    const char *text;   /* VALUE_STRING */
+    int64_t integer;    /* VALUE_INTEGER */
+    double real;        /* VALUE_REAL */
+    bool boolean;       /* VALUE_BOOLEAN */
     const char **items; /* VALUE_LIST of strings */
     size_t item_count;
 };

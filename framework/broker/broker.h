@@ -8,15 +8,15 @@
  *   producer  one transactional producer (or a plain idempotent one)
  *
  * Contract
- *  - Every call may wait, for no longer than its time-out says or, where it has none, as long as the
- *    broker's own limits let it; nothing else in the engine waits. No caller holds a lock, a static
- *    or a thread-local across a call.
+ *  - Every call may wait, for no longer than its time-out says or, where it has none, as long as
+ * the broker's own limits let it; nothing else in the engine waits. No caller holds a lock, a
+ * static or a thread-local across a call.
  *  - A broker may be used by any thread; a consumer and a producer by their one owner thread.
- *  - Offsets are "next to read". The offsets of a log may have gaps (markers, compaction, aborts): "read to
- *    the end" is the CONSUMER_END event, never arithmetic.
+ *  - Offsets are "next to read". The offsets of a log may have gaps (markers, compaction, aborts):
+ * "read to the end" is the CONSUMER_END event, never arithmetic.
  *  - Consumers see committed records only, unless opened `uncommitted`.
- *  - Errors: status and code are set here, where the broker answers, once. STATUS_RETRY: the same call
- *    again. STATUS_ABORT: abort the transaction, the handles live on. STATUS_FATAL: the handle is
+ *  - Errors: status and code are set here, where the broker answers, once. STATUS_RETRY: the same
+ * call again. STATUS_ABORT: abort the transaction, the handles live on. STATUS_FATAL: the handle is
  *    dead (ERROR_FENCED, ERROR_FENCED_INSTANCE, ...): close it, open another.
  */
 #ifndef LEAT_BROKER_BROKER_H
@@ -80,10 +80,10 @@ struct broker_output {
 
 struct broker_topic {
     int32_t partition_count;
-    bool compacted;            /* cleanup.policy contains compact */
-    bool deleted;              /* cleanup.policy contains delete */
-    int64_t max_message_size;  /* bytes; -1 unknown */
-    int64_t retention_ms;      /* -1 = for ever */
+    bool compacted;              /* cleanup.policy contains compact */
+    bool deleted;                /* cleanup.policy contains delete */
+    int64_t max_message_size;    /* bytes; -1 unknown */
+    int64_t retention_ms;        /* -1 = for ever */
     int64_t delete_retention_ms; /* how long tombstones live */
 };
 
@@ -91,7 +91,7 @@ struct broker_topic {
 struct broker_settings {
     const char *directory; /* local */
     int64_t connect_timeout_ms, session_timeout_ms, transaction_timeout_ms, callback_timeout_ms;
-    int64_t prefetch_size;                                  /* bytes, per consumer */
+    int64_t prefetch_size;                                      /* bytes, per consumer */
     const struct broker_property *common, *consumer, *producer; /* kafka; checked before */
     size_t common_count, consumer_count, producer_count;
 };
@@ -146,8 +146,8 @@ enum status broker_kafka_open(const struct broker_settings *settings, struct bro
 enum status broker_local_open(const struct broker_settings *settings, struct broker **broker,
                               struct error *error);
 
-/** Why a librdkafka property may not be set here, as a static text that names the key of the topology
- *  file to use instead; NULL = allowed. scope: "properties", "consumer" or "producer". */
+/** Why a librdkafka property may not be set here, as a static text that names the key of the
+ * topology file to use instead; NULL = allowed. scope: "properties", "consumer" or "producer". */
 const char *kafka_property_refusal(const char *scope, const char *name);
 
 /** Consumers and producers must be closed before. */
@@ -207,9 +207,9 @@ static inline enum status broker_committed_unstable(struct broker *broker, const
 {
     return broker->ops->committed_unstable(broker, group, offsets, count, timeout_ms, error);
 }
-/** Reads, uncommitted, the record at the last stable offset of a partition, the first one of the transaction
- *  that blocks it, and copies the value of its header `header`, NUL-terminated. STATUS_NOT_FOUND:
- *  nothing blocks, or the record has no such header. */
+/** Reads, uncommitted, the record at the last stable offset of a partition, the first one of the
+ * transaction that blocks it, and copies the value of its header `header`, NUL-terminated.
+ * STATUS_NOT_FOUND: nothing blocks, or the record has no such header. */
 static inline enum status broker_blocking_header(struct broker *broker, const char *topic,
                                                  int32_t partition, const char *header, char *value,
                                                  size_t value_size, struct error *error)
@@ -238,17 +238,18 @@ struct consumer_options {
 struct consumer_assignment {
     const char *topic; /* copied */
     int32_t partition;
-    uint32_t slot;   /* comes back in events; small, the caller's, unique within the assignment */
-    int64_t offset;  /* where reading begins; never BROKER_NO_OFFSET */
-    bool restore;    /* a changelog: its events come from consumer_poll_restore only */
+    uint32_t slot;  /* comes back in events; small, the caller's, unique within the assignment */
+    int64_t offset; /* where reading begins; never BROKER_NO_OFFSET */
+    bool restore;   /* a changelog: its events come from consumer_poll_restore only */
     bool paused;
 };
 
 enum consumer_event_kind {
     CONSUMER_NOTHING, /* the time-out passed */
     CONSUMER_RECORD,
-    CONSUMER_END,         /* slot's partition is read to its (stable) end: `offset` is the position */
-    CONSUMER_OFFSET_LOST, /* slot's position is not retained or beyond the end; reading has stopped */
+    CONSUMER_END, /* slot's partition is read to its (stable) end: `offset` is the position */
+    CONSUMER_OFFSET_LOST, /* slot's position is not retained or beyond the end; reading has stopped
+                           */
     CONSUMER_ASSIGNED,    /* the group gave `partitions`: answer with consumer_assign */
     CONSUMER_REVOKED,     /* all is taken back, orderly: finish, then consumer_unassign */
     CONSUMER_LOST         /* all was lost: abort, then consumer_unassign */
@@ -290,10 +291,10 @@ static inline enum status consumer_open(struct broker *broker,
 {
     return broker->ops->consumer_open(broker, options, consumer, error);
 }
-/** The next event of the inputs and of the group. STATUS_FATAL/ERROR_FENCED_INSTANCE and others: the
- *  consumer is dead. STATUS_RETRY: a passing trouble, poll on (already logged at most once a second
- *  by the caller). After ASSIGNED, REVOKED or LOST no record comes before the answer; what was
- *  fetched before is dropped by the answer. Never delivers below an assigned offset. */
+/** The next event of the inputs and of the group. STATUS_FATAL/ERROR_FENCED_INSTANCE and others:
+ * the consumer is dead. STATUS_RETRY: a passing trouble, poll on (already logged at most once a
+ * second by the caller). After ASSIGNED, REVOKED or LOST no record comes before the answer; what
+ * was fetched before is dropped by the answer. Never delivers below an assigned offset. */
 static inline enum status consumer_poll(struct consumer *consumer, int64_t timeout_ms,
                                         struct consumer_event *event, struct error *error)
 {
@@ -311,8 +312,8 @@ static inline void consumer_release(struct consumer *consumer, struct broker_rec
 {
     consumer->ops->release(consumer, record);
 }
-/** Sets the whole assignment, each partition with its own next offset; answers a pending ASSIGNED, or
- *  changes the set while none is pending. Everything prefetched is dropped. The first call after
+/** Sets the whole assignment, each partition with its own next offset; answers a pending ASSIGNED,
+ * or changes the set while none is pending. Everything prefetched is dropped. The first call after
  *  ASSIGNED takes the group metadata that producer_send_offsets uses until the next ASSIGNED. */
 static inline enum status consumer_assign(struct consumer *consumer,
                                           const struct consumer_assignment *assignment,
@@ -325,14 +326,15 @@ static inline enum status consumer_unassign(struct consumer *consumer, struct er
 {
     return consumer->ops->unassign(consumer, error);
 }
-/** Pausing drops what was fetched of the slot; resuming fetches it again from the next undelivered. */
+/** Pausing drops what was fetched of the slot; resuming fetches it again from the next undelivered.
+ */
 static inline enum status consumer_pause(struct consumer *consumer, uint32_t slot, bool paused,
                                          struct error *error)
 {
     return consumer->ops->pause(consumer, slot, paused, error);
 }
-/** Stable committed offsets of the group with their metadata (R4). STATUS_RETRY/ERROR_TIMED_OUT while
- *  somebody's transaction holds one of them open. No other answer means "none committed" than
+/** Stable committed offsets of the group with their metadata (R4). STATUS_RETRY/ERROR_TIMED_OUT
+ * while somebody's transaction holds one of them open. No other answer means "none committed" than
  *  STATUS_OK with BROKER_NO_OFFSET. */
 static inline enum status consumer_committed(struct consumer *consumer,
                                              struct broker_offset *offsets, size_t count,
@@ -376,15 +378,16 @@ struct producer {
     const struct producer_ops *ops;
 };
 
-/** Starts a producer. With a transactional id the fencing of R3 (with the pre-fence) goes on in the background
- *  until producer_ready says so; nothing else may be called before. NULL: idempotent, no transactions. */
+/** Starts a producer. With a transactional id the fencing of R3 (with the pre-fence) goes on in the
+ * background until producer_ready says so; nothing else may be called before. NULL: idempotent, no
+ * transactions. */
 static inline enum status producer_open(struct broker *broker, const char *transactional_id,
                                         struct producer **producer, struct error *error)
 {
     return broker->ops->producer_open(broker, transactional_id, producer, error);
 }
-/** STATUS_OK: the previous transaction of this id has ended and its owner is fenced. STATUS_RETRY: not
- *  yet. STATUS_FATAL: authorisation, a broker limit (ERROR_LIMIT names the broker's setting). */
+/** STATUS_OK: the previous transaction of this id has ended and its owner is fenced. STATUS_RETRY:
+ * not yet. STATUS_FATAL: authorisation, a broker limit (ERROR_LIMIT names the broker's setting). */
 static inline enum status producer_ready(struct producer *producer, int64_t timeout_ms,
                                          struct error *error)
 {
@@ -410,8 +413,8 @@ static inline enum status producer_send(struct producer *producer,
 {
     return producer->ops->send(producer, output, error);
 }
-/** Waits until every record is acknowledged. STATUS_BAD_RECORD: the broker refused one for what it is
- *  (see producer_refused); STATUS_ABORT: some failed otherwise; STATUS_RETRY: not yet. */
+/** Waits until every record is acknowledged. STATUS_BAD_RECORD: the broker refused one for what it
+ * is (see producer_refused); STATUS_ABORT: some failed otherwise; STATUS_RETRY: not yet. */
 static inline enum status producer_flush(struct producer *producer, int64_t timeout_ms,
                                          struct error *error)
 {
@@ -438,8 +441,9 @@ static inline enum status producer_send_offsets(struct producer *producer,
 {
     return producer->ops->send_offsets(producer, consumer, offsets, count, error);
 }
-/** STATUS_OK is the only definite yes. STATUS_RETRY/ERROR_TIMED_OUT: the outcome is open, call again
- *  (the same call). STATUS_ABORT: definitely not committed. STATUS_FATAL: not known or fenced. */
+/** STATUS_OK is the only definite yes. STATUS_RETRY/ERROR_TIMED_OUT: the outcome is open, call
+ * again (the same call). STATUS_ABORT: definitely not committed. STATUS_FATAL: not known or fenced.
+ */
 static inline enum status producer_commit(struct producer *producer, int64_t timeout_ms,
                                           struct error *error)
 {

@@ -9,7 +9,8 @@
 static const struct option_spec run_options[] = {
     {"until-end", NULL, "stop when the group has committed everything that is there now", NULL},
     {"continue-from", "WHAT",
-     "after a stop by the self-check: go on from the state's offsets, from the committed offsets, or "
+     "after a stop by the self-check: go on from the state's offsets, from the committed offsets, "
+     "or "
      "from these with an empty state",
      "state,offsets,empty"},
     {"stats-interval", "DURATION", "how often to log a line of statistics (default 60s, 0 = never)",

@@ -6,7 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STAMP_FORMAT = 1, POSITION_FORMAT = 1, CHANGES_ARENA_KEEP = 1 << 20, CHANGES_SLOTS_MIN = 64 };
+enum {
+    STAMP_FORMAT = 1,
+    POSITION_FORMAT = 1,
+    CHANGES_ARENA_KEEP = 1 << 20,
+    CHANGES_SLOTS_MIN = 64
+};
 
 static const char stamp_prefix[] = ".stamp"; /* its NUL belongs to the key */
 

@@ -7,12 +7,13 @@
  *   position  how much of the changelog a store holds: the last stamp applied, and where it lies
  *
  * Invariants
- *  - A changelog record carries an absolute value (put or delete), at most one a key and transaction.
+ *  - A changelog record carries an absolute value (put or delete), at most one a key and
+ * transaction.
  *  - Record key = table name, NUL, key. Table names hold no NUL; names that begin with a dot are
  *    Leat's own (a node's name cannot).
  *  - Stamp key = ".stamp", NUL, u16 (sequence mod 1024): compaction keeps the newest 1024.
- *  - Integers are big-endian; the first byte of a stamp and of a position is its format version, and an
- *    unknown version is refused, never guessed at.
+ *  - Integers are big-endian; the first byte of a stamp and of a position is its format version,
+ * and an unknown version is refused, never guessed at.
  */
 #ifndef LEAT_ENGINE_CHANGELOG_H
 #define LEAT_ENGINE_CHANGELOG_H
@@ -53,7 +54,8 @@ void changes_set(struct changes *changes, size_t index, struct bytes value, bool
 
 /** Appends the changelog key of (table name, key). */
 void changelog_key(struct buffer *buffer, const char *table, struct bytes key);
-/** Splits a changelog key; false if it has no NUL. Views into `record_key`; `table` is NUL-terminated. */
+/** Splits a changelog key; false if it has no NUL. Views into `record_key`; `table` is
+ * NUL-terminated. */
 bool changelog_split(struct bytes record_key, const char **table, struct bytes *key);
 /** Feeds one changelog record to a transaction's checksum. */
 uint32_t changelog_checksum(uint32_t checksum, struct bytes key, struct bytes value);
@@ -79,8 +81,8 @@ struct stamp {
 void stamp_key(struct buffer *buffer, uint64_t sequence);
 bool stamp_is_key(struct bytes record_key);
 void stamp_encode(struct buffer *buffer, const struct stamp *stamp);
-/** Text and offsets are taken from `arena`. STATUS_FATAL/ERROR_CORRUPT for anything malformed or of an unknown
- *  version. */
+/** Text and offsets are taken from `arena`. STATUS_FATAL/ERROR_CORRUPT for anything malformed or of
+ * an unknown version. */
 enum status stamp_decode(struct bytes value, struct arena *arena, struct stamp *stamp,
                          struct error *error);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Context: the table of functions that operators call. It checks when a call is allowed and turns the engine's
- * statuses into the operator's; what a call does is in task.c and timer.c.
+ * Context: the table of functions that operators call. It checks when a call is allowed and turns
+ * the engine's statuses into the operator's; what a call does is in task.c and timer.c.
  */
 #include "base/log.h"
 #include "engine/task.h"
@@ -200,8 +200,8 @@ static leat_status host_scan(leat_store *store, leat_bytes from, leat_bytes to, 
     if (table != NULL) {
         struct error error;
         enum status status =
-            store_scan(table, (struct bytes){from.data, from.size}, (struct bytes){to.data, to.size},
-                       flags, &made->cursor, &error);
+            store_scan(table, (struct bytes){from.data, from.size},
+                       (struct bytes){to.data, to.size}, flags, &made->cursor, &error);
         if (status != STATUS_OK) {
             return answer(task_store_failed(task, &error));
         }
@@ -236,8 +236,7 @@ static leat_status host_next(leat_cursor *cursor, leat_bytes *key, leat_bytes *v
 
 static void host_cursor_close(leat_cursor *cursor)
 {
-    for (struct leat_cursor **link = &cursor->task->cursors; *link != NULL;
-         link = &(*link)->next) {
+    for (struct leat_cursor **link = &cursor->task->cursors; *link != NULL; link = &(*link)->next) {
         if (*link == cursor) {
             *link = cursor->next;
             store_cursor_close(cursor->cursor);
@@ -297,8 +296,8 @@ static leat_status host_fail(leat_context *context, leat_status status, const ch
 static void host_log(leat_context *context, leat_log_level level, const char *text)
 {
     const struct instance *instance = context->instance;
-    enum log_level as = level < LEAT_LOG_ERROR || level > LEAT_LOG_DEBUG ? LOG_INFO
-                                                                        : (enum log_level)level;
+    enum log_level as =
+        level < LEAT_LOG_ERROR || level > LEAT_LOG_DEBUG ? LOG_INFO : (enum log_level)level;
     log_write(as, "operator", "%s node=%s task=%s", text, instance->graph_node->name,
               instance->task->name);
 }

@@ -2,9 +2,9 @@
 /*
  * Ending: `--until-end`: when a run may stop by itself.
  *
- * Invariant: the decision is about the whole group and about committed offsets, so every instance comes to the
- * same one; sources count up to the end seen at start, repartitions up to their present end, looked
- * at after everything above them was done.
+ * Invariant: the decision is about the whole group and about committed offsets, so every instance
+ * comes to the same one; sources count up to the end seen at start, repartitions up to their
+ * present end, looked at after everything above them was done.
  */
 #include "engine/machine.h"
 
@@ -13,7 +13,8 @@
 
 enum { END_CHECK_MS = 20 };
 
-/* Positions that END events moved past markers are committed, so that others see this end reached. */
+/* Positions that END events moved past markers are committed, so that others see this end reached.
+ */
 enum status ending_commit_positions(struct worker *worker, struct error *error)
 {
     bool any = false;
@@ -60,7 +61,8 @@ static enum status topic_done(struct worker *worker, const char *topic, bool *do
         }
     }
     if (status == STATUS_OK) {
-        status = consumer_committed(worker->consumer, offsets, (size_t)partition_count, 1000, error);
+        status =
+            consumer_committed(worker->consumer, offsets, (size_t)partition_count, 1000, error);
     }
     for (int32_t p = 0; p < partition_count && status == STATUS_OK; p++) {
         *done = *done && offsets[p].offset != BROKER_NO_OFFSET && offsets[p].offset >= ends[p];
@@ -70,7 +72,8 @@ static enum status topic_done(struct worker *worker, const char *topic, bool *do
     return status;
 }
 
-/* Sources first, then repartitions from up to down: what is above a finished topic adds nothing to it. */
+/* Sources first, then repartitions from up to down: what is above a finished topic adds nothing to
+ * it. */
 enum status ending_check(struct worker *worker, struct error *error)
 {
     const struct graph *graph = worker->graph;

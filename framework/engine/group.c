@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Group: what the group's events do to a worker's tasks, and the slots through which the consumer names their
- * partitions.
+ * Group: what the group's events do to a worker's tasks, and the slots through which the consumer
+ * names their partitions.
  *
  * Invariants
- *  G1. REVOKED is answered after the open transaction was committed with those partitions; LOST after it was
- *      aborted.
- *  G2. A task that was running when revoked is suspended with store, lock and memory; it is closed when the
- *      next assignment does not bring back just its inputs.
- *  G3. A slot names one partition of one task from one assignment to the next.
+ *  G1. REVOKED is answered after the open transaction was committed with those partitions; LOST
+ * after it was aborted. G2. A task that was running when revoked is suspended with store, lock and
+ * memory; it is closed when the next assignment does not bring back just its inputs. G3. A slot
+ * names one partition of one task from one assignment to the next.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -29,8 +28,7 @@ uint32_t group_take_slot(struct worker *worker, struct task *task, int32_t input
     ensure(slot < ORIGIN_TIMER_SLOT);
     if (slot == worker->slot_count) {
         worker->slot_count += 1;
-        worker->slots =
-            memory_resize(worker->slots, worker->slot_count * sizeof *worker->slots);
+        worker->slots = memory_resize(worker->slots, worker->slot_count * sizeof *worker->slots);
     }
     worker->slots[slot] = (struct slot){task, input};
     return slot;
@@ -119,7 +117,8 @@ static bool has_input(const struct task *task, const char *topic)
     return false;
 }
 
-/* How many of the partitions belong to a task: a suspended one goes on only with just its inputs. */
+/* How many of the partitions belong to a task: a suspended one goes on only with just its inputs.
+ */
 static size_t count_inputs(const struct worker *worker, const struct task *task,
                            const struct broker_partition *partitions, size_t count)
 {
@@ -143,20 +142,21 @@ static enum status check_partition(const struct worker *worker, uint32_t sub,
         if (worker->graph->sub_topologies[sub].stateful &&
             strcmp(facts->topic, partition->topic) == 0 &&
             partition->partition >= facts->partition_count) {
-            return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                             "topic %s has grown from %" PRId32 " to at least %" PRId32
-                             " partitions, but sub-topology \"%s\" keeps state a partition: its keys "
-                             "would move away from their state. Start a new application id, or "
-                             "recreate the topic with %" PRId32 " partitions",
-                             partition->topic, facts->partition_count, partition->partition + 1,
-                             worker->graph->sub_topologies[sub].name, facts->partition_count);
+            return error_set(
+                error, STATUS_FATAL, ERROR_MISMATCH,
+                "topic %s has grown from %" PRId32 " to at least %" PRId32
+                " partitions, but sub-topology \"%s\" keeps state a partition: its keys "
+                "would move away from their state. Start a new application id, or "
+                "recreate the topic with %" PRId32 " partitions",
+                partition->topic, facts->partition_count, partition->partition + 1,
+                worker->graph->sub_topologies[sub].name, facts->partition_count);
         }
     }
     return STATUS_OK;
 }
 
 enum status group_assigned(struct worker *worker, const struct broker_partition *partitions,
-                              size_t count, struct error *error)
+                           size_t count, struct error *error)
 {
     worker->assigned_once = true;
     worker->assign_pending = true;

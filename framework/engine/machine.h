@@ -10,16 +10,16 @@
 #include "engine/task.h"
 
 enum {
-    MACHINE_FENCED_LIMIT = 6,           /* rule 12 */
+    MACHINE_FENCED_LIMIT = 6, /* rule 12 */
     MACHINE_FENCED_WINDOW_MS = 60000,
-    MACHINE_UNANSWERED_MS = 500,        /* R4, R7: then somebody's transaction is in the way */
-    MACHINE_RESTORES = 2,               /* changelogs read at a time */
-    MACHINE_IDLE_COMMIT_US = 5000,      /* an idle input commits after this */
-    MACHINE_POLL_MS = 100               /* longest wait: stop is looked at this often */
+    MACHINE_UNANSWERED_MS = 500,   /* R4, R7: then somebody's transaction is in the way */
+    MACHINE_RESTORES = 2,          /* changelogs read at a time */
+    MACHINE_IDLE_COMMIT_US = 5000, /* an idle input commits after this */
+    MACHINE_POLL_MS = 100          /* longest wait: stop is looked at this often */
 };
 
 /* Where an output of the transaction came from: broker_output.origin. */
-#define ORIGIN_NONE UINT64_MAX          /* a changelog record */
+#define ORIGIN_NONE UINT64_MAX /* a changelog record */
 #define ORIGIN_TIMER_SLOT UINT64_C(0xffff)
 static inline uint64_t origin_of(uint32_t slot, int64_t offset)
 {
@@ -34,10 +34,10 @@ struct slot {
 
 enum transaction_state {
     TRANSACTION_IDLE,
-    TRANSACTION_OPEN,      /* begun; callbacks run, records may be on their way */
-    TRANSACTION_FLUSHED,   /* every record acknowledged */
-    TRANSACTION_OFFERED,   /* offsets sent */
-    TRANSACTION_DECIDED,   /* definite OK; stores follow */
+    TRANSACTION_OPEN,    /* begun; callbacks run, records may be on their way */
+    TRANSACTION_FLUSHED, /* every record acknowledged */
+    TRANSACTION_OFFERED, /* offsets sent */
+    TRANSACTION_DECIDED, /* definite OK; stores follow */
     TRANSACTION_STATE_COUNT
 };
 
@@ -47,7 +47,7 @@ struct transaction {
     int64_t sent_us;   /* first record handed to the producer: the broker's clock; 0 = none yet */
     int64_t gap_until_us;
     uint64_t units;
-    int64_t size; /* bytes of inputs, outputs and changes */
+    int64_t size;       /* bytes of inputs, outputs and changes */
     struct arena arena; /* outputs that wait for the gap, timers' identities */
     struct task_output *pending, **pending_tail;
     struct bytes *timers; /* stored keys of the timers run, by origin */
@@ -55,12 +55,12 @@ struct transaction {
     size_t timer_count, timer_capacity;
 };
 
-/** An input record or timer that is bad without being called: the broker refused what it made, or it was
- *  too slow three times. */
+/** An input record or timer that is bad without being called: the broker refused what it made, or
+ * it was too slow three times. */
 struct judged {
     bool set;
     char task[160];
-    uint32_t input;   /* UINT32_MAX: a timer */
+    uint32_t input; /* UINT32_MAX: a timer */
     int64_t offset;
     struct buffer timer;
     struct error error;
@@ -78,7 +78,7 @@ struct worker {
 
     struct consumer *consumer;
     struct producer *producer;
-    bool producer_fenced; /* producer_ready said OK and the topics are known */
+    bool producer_fenced;       /* producer_ready said OK and the topics are known */
     uint32_t *node_topics;      /* graph node -> producer's topic of what is written there */
     int32_t *node_partitions;   /* the same: its partition count */
     uint32_t *changelog_topics; /* sub-topology -> producer's topic */
@@ -88,22 +88,22 @@ struct worker {
     uint32_t slot_count;
 
     bool assigned_once;
-    bool assign_pending;   /* ASSIGNED came and is not answered */
-    bool assign_needed;    /* the assignment must be set (again) */
+    bool assign_pending; /* ASSIGNED came and is not answered */
+    bool assign_needed;  /* the assignment must be set (again) */
     int64_t assign_since_us;
-    bool revoked, lost;    /* came, not yet answered */
+    bool revoked, lost; /* came, not yet answered */
 
     struct transaction transaction;
-    uint64_t unit_limit;   /* rule 10: 1 after a slow death, doubling with each commit */
+    uint64_t unit_limit; /* rule 10: 1 after a slow death, doubling with each commit */
     struct judged judged;
-    struct judged slow;    /* the last slow record and how often */
+    struct judged slow; /* the last slow record and how often */
     int slow_count;
-    int retries;           /* of the record that is being retried */
+    int retries; /* of the record that is being retried */
 
     int64_t now_us;        /* monotonic, read after every wait and every unit */
     int64_t wall_delta_ms; /* wall = now / 1000 + this */
     int64_t wall_read_us;
-    int64_t unready_us;    /* when recovery began; 0 = all tasks run */
+    int64_t unready_us; /* when recovery began; 0 = all tasks run */
     int64_t backoff_ms, backoff_until_us;
     int64_t fenced_us[MACHINE_FENCED_LIMIT];
     int fenced_count;
@@ -141,8 +141,15 @@ uint64_t transaction_timer_origin(struct worker *worker, struct task *task);
 /** Whether the transaction must be committed before the next callback, or may be now. */
 bool transaction_due(const struct worker *worker);
 bool transaction_old(const struct worker *worker);
-/** The commit cycle, steps 3-8. STATUS_OK: committed and, if it had to be, retired. Anything else: recover. */
+/** The commit cycle, steps 3-8. STATUS_OK: committed and, if it had to be, retired. Anything else:
+ * recover. */
 enum status transaction_commit(struct worker *worker, struct error *error);
+/** Sends one record of the transaction. STATUS_ABORT when the broker will not take it (see judged).
+ */
+enum status transaction_send(struct worker *worker, const struct broker_output *output,
+                             struct error *error);
+/** Sends the task's changes and its stamp (publish.c). */
+enum status publish_changes(struct worker *worker, struct task *task, struct error *error);
 /** Drops everything the open transaction did. False: the producer is dead and must be replaced. */
 bool transaction_abort(struct worker *worker);
 /** Commits the stores that flush_interval lets lag; `all` = now. */
@@ -150,7 +157,8 @@ enum status transaction_flush_stores(struct worker *worker, bool all, struct err
 
 /* ---- unit.c ---- */
 
-/** Runs one record to its end: timers it makes due, the record, its policy if it is bad, a commit if one is due. */
+/** Runs one record to its end: timers it makes due, the record, its policy if it is bad, a commit
+ * if one is due. */
 enum status unit_run_record(struct worker *worker, struct task *task, struct task_input *input,
                             const struct broker_record *record, struct error *error);
 /** Runs every due timer and tick of a task. */
@@ -184,7 +192,7 @@ enum status recovery_prove_owner(struct worker *worker, struct task *task, struc
 
 /** Answers ASSIGNED (the tasks are made), REVOKED, LOST. */
 enum status group_assigned(struct worker *worker, const struct broker_partition *partitions,
-                              size_t count, struct error *error);
+                           size_t count, struct error *error);
 enum status group_revoked(struct worker *worker, struct error *error);
 enum status group_lost(struct worker *worker, struct error *error);
 void group_close_tasks(struct worker *worker);
@@ -202,7 +210,7 @@ enum status opening_step(struct worker *worker, struct task *task, struct error 
 
 /** Where reading of an input without usable offset begins: the log's start or end. */
 enum status start_log_offset(struct worker *worker, const struct task_input *input, bool end,
-                                int64_t *offset, struct error *error);
+                             int64_t *offset, struct error *error);
 /** Gives the inputs of READY tasks that were never committed their beginning. */
 enum status start_resolve(struct worker *worker, struct error *error);
 
@@ -210,7 +218,8 @@ enum status start_resolve(struct worker *worker, struct error *error);
 
 /** R5, R6: finds target and start. STATUS_OK: the task is RESTORING (or already at the end). */
 enum status restore_begin(struct worker *worker, struct task *task, struct error *error);
-/** R7, R8: reads on for about `budget_ms`. The task becomes READY when it has passed the self-check. */
+/** R7, R8: reads on for about `budget_ms`. The task becomes READY when it has passed the
+ * self-check. */
 enum status restore_step(struct worker *worker, struct task *task, int64_t budget_ms,
                          struct error *error);
 /** Forgets a restore under way; takes NULL. */

@@ -79,8 +79,8 @@ void metrics_print(struct metrics *const *metrics, size_t count, struct buffer *
             }
             buffer_format(buffer, " %s=%lld", name, sum);
         }
-        other += atomic_load_explicit(&metrics[m]->items[METRICS_LIMIT].value,
-                                      memory_order_relaxed);
+        other +=
+            atomic_load_explicit(&metrics[m]->items[METRICS_LIMIT].value, memory_order_relaxed);
     }
     if (other != 0) {
         buffer_format(buffer, " other=%lld", other);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening: R1 and R2, a task's directory and store: locked, checked, moved aside when not to be trusted.
+ * Opening: R1 and R2, a task's directory and store: locked, checked, moved aside when not to be
+ * trusted.
  *
  * Invariants
  *  O1. No store is opened without its directory's lock.
@@ -72,10 +73,11 @@ static bool same_layout(struct worker *worker, struct task *task, struct buffer 
     if (bytes_equal(stored, present)) {
         return true;
     }
-    log_warn("recovery",
-             "the stateful nodes changed from \"%.*s\" to \"%s\": new ones start empty, the data of "
-             "those gone stay unused task=%s",
-             (int)stored.size, (const char *)stored.data, buffer_text(layout), task->name);
+    log_warn(
+        "recovery",
+        "the stateful nodes changed from \"%.*s\" to \"%s\": new ones start empty, the data of "
+        "those gone stay unused task=%s",
+        (int)stored.size, (const char *)stored.data, buffer_text(layout), task->name);
     return false;
 }
 
@@ -88,8 +90,8 @@ static enum status write_layout(struct worker *worker, struct task *task, struct
         put_u32(partition, (uint32_t)task->partition);
         status = store_begin(task->store, error);
         if (status == STATUS_OK) {
-            status = store_meta_put(task->store, "layout",
-                                    (struct bytes){layout.data, layout.size}, error);
+            status = store_meta_put(task->store, "layout", (struct bytes){layout.data, layout.size},
+                                    error);
         }
         if (status == STATUS_OK) {
             status = store_meta_put(task->store, "partition", (struct bytes){partition, 4}, error);
@@ -127,8 +129,8 @@ static enum status open_store(struct worker *worker, struct task *task, struct e
     if (task->suspect) {
         status = move_aside(task, "it cannot be trusted", error);
     } else if (task->store == NULL && directory_boot_changed(task->directory)) {
-        status = move_aside(task, "the machine went down while it was written without syncing",
-                            error);
+        status =
+            move_aside(task, "the machine went down while it was written without syncing", error);
     }
     if (status == STATUS_OK && task->store == NULL) {
         status = attach(worker, task, error);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: the start path, which is also the way back from every failure: R3, R4, R9, R10. R1 and R2
- * are in opening.c, R5-R8 in restore.c, where inputs begin in start.c, the group's events in group.c.
+ * Recovery: the start path, which is also the way back from every failure: R3, R4, R9, R10. R1 and
+ * R2 are in opening.c, R5-R8 in restore.c, where inputs begin in start.c, the group's events in
+ * group.c.
  *
  * Invariants
- *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what the broker and
- *      the changelog say; nothing is guessed from memory.
- *  C2. Offsets are fetched only after this worker's own previous transaction was ended (R3), and stable.
- *  C3. Membership is kept unless it is what failed.
- *  C4. A foreign transaction is ended only while this member owns its assignment, never our own id, never
- *      another application's.
- *  C5. A task runs nothing before its claim is committed.
- *  C6. A suspended task goes on only if its offsets and their owner are unchanged.
+ *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what
+ * the broker and the changelog say; nothing is guessed from memory. C2. Offsets are fetched only
+ * after this worker's own previous transaction was ended (R3), and stable. C3. Membership is kept
+ * unless it is what failed. C4. A foreign transaction is ended only while this member owns its
+ * assignment, never our own id, never another application's. C5. A task runs nothing before its
+ * claim is committed. C6. A suspended task goes on only if its offsets and their owner are
+ * unchanged.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -71,7 +71,8 @@ enum status recovery_open_producer(struct worker *worker, struct error *error)
                          error);
 }
 
-/* Every topic that is written is known before the first transaction (else it waits a second there). */
+/* Every topic that is written is known before the first transaction (else it waits a second there).
+ */
 static enum status learn_topics(struct worker *worker, struct error *error)
 {
     const struct graph *graph = worker->graph;
@@ -291,8 +292,8 @@ static enum status set_assignment(struct worker *worker, struct error *error)
             int64_t offset = 0;
             restore_activate(worker, task);
             ensure(restore_position(task, &slot, &offset));
-            list[count++] = (struct consumer_assignment){task->sub->changelog, task->partition,
-                                                         slot, offset, true, false};
+            list[count++] = (struct consumer_assignment){
+                task->sub->changelog, task->partition, slot, offset, true, false};
             restores += 1;
         }
         for (size_t i = 0; i < task->input_count; i++) {
@@ -304,8 +305,8 @@ static enum status set_assignment(struct worker *worker, struct error *error)
                 input->slot = group_take_slot(worker, task, (int32_t)i);
             }
             input->end = -1;
-            list[count++] = (struct consumer_assignment){input->topic, input->partition, input->slot,
-                                                         input->fetched, false, input->paused};
+            list[count++] = (struct consumer_assignment){
+                input->topic, input->partition, input->slot, input->fetched, false, input->paused};
         }
     }
     enum status status = consumer_assign(worker->consumer, list, count, error);
@@ -323,8 +324,8 @@ static enum status empty_stores(struct task *task, struct error *error)
         struct store_cursor *cursor = NULL;
         struct bytes key;
         struct bytes value;
-        enum status status = store_scan(task->tables[t].table, (struct bytes){0},
-                                        (struct bytes){0}, 0, &cursor, error);
+        enum status status = store_scan(task->tables[t].table, (struct bytes){0}, (struct bytes){0},
+                                        0, &cursor, error);
         while (status == STATUS_OK) {
             status = store_next(cursor, &key, &value, error);
             if (status == STATUS_OK) {
@@ -384,7 +385,8 @@ enum status recovery_prove_owner(struct worker *worker, struct task *task, struc
     }
     enum status status = STATUS_OK;
     if (worker->assign_pending) {
-        status = set_assignment(worker, error); /* takes the group metadata; the task reads nothing yet */
+        status = set_assignment(worker,
+                                error); /* takes the group metadata; the task reads nothing yet */
         worker->assign_needed = true;
     }
     if (status == STATUS_OK && worker->transaction.state == TRANSACTION_OPEN) {
@@ -398,7 +400,8 @@ enum status recovery_prove_owner(struct worker *worker, struct task *task, struc
     struct broker_offset *offsets = task_offsets(NULL, &count, task);
     for (size_t i = 0; i < count; i++) {
         int64_t committed = task->inputs[i].committed;
-        offsets[i].offset = committed < 0 ? 0 : committed; /* never committed: it is aborted below */
+        offsets[i].offset =
+            committed < 0 ? 0 : committed; /* never committed: it is aborted below */
     }
     status = producer_send_offsets(worker->producer, worker->consumer, offsets, count, error);
     free(offsets);

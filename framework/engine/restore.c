@@ -5,11 +5,11 @@
  * Invariants
  *  V1. The target is the read_uncommitted end, asked for after the stable offsets were answered.
  *  V2. "Read to the end" is the END event at or beyond the target, never arithmetic on offsets.
- *  V3. Store batches end at a stamp and carry that stamp's position: a kill in between goes on from there.
- *  V4. A store that does not continue the changelog it is compared with (another incarnation, another
- *      sequence, a gap, tombstones that may be gone) is moved aside and replayed from the log's start; what was moved
- *      aside is deleted only after the self-check passed.
- *  V5. No task becomes READY before the self-check: the last stamp's offsets are the committed offsets.
+ *  V3. Store batches end at a stamp and carry that stamp's position: a kill in between goes on from
+ * there. V4. A store that does not continue the changelog it is compared with (another incarnation,
+ * another sequence, a gap, tombstones that may be gone) is moved aside and replayed from the log's
+ * start; what was moved aside is deleted only after the self-check passed. V5. No task becomes
+ * READY before the self-check: the last stamp's offsets are the committed offsets.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -26,15 +26,15 @@ struct restore {
     int64_t log_start, target, next; /* next to read */
     int64_t end;                     /* of the last END event since the last record; -1 none */
     int64_t began_us, progress_us, logged_us;
-    bool continues;        /* replays from the store's own last stamp: V4 is to be checked */
-    bool checked;          /* it was */
+    bool continues; /* replays from the store's own last stamp: V4 is to be checked */
+    bool checked;   /* it was */
     uint64_t records, stamps;
-    uint64_t run;          /* how many of the last stamps were dense */
+    uint64_t run;           /* how many of the last stamps were dense */
     uint64_t last_sequence; /* 0 = none read */
-    int64_t first_offset;  /* of the records since the last stamp; -1 none */
+    int64_t first_offset;   /* of the records since the last stamp; -1 none */
     uint32_t count, checksum;
     int64_t batch_records, batch_size;
-    bool torn;             /* the changelog contradicts itself */
+    bool torn; /* the changelog contradicts itself */
     char why[256];
 };
 
@@ -138,7 +138,8 @@ static bool self_check_differs(struct worker *worker, struct task *task, const s
         const struct task_input *input = &task->inputs[i];
         if (input->committed != BROKER_NO_OFFSET && (stamp == NULL || !stamp_has(stamp, input))) {
             return differs(why, size,
-                           "the group has committed offset %" PRId64 " of topic %s partition %" PRId32
+                           "the group has committed offset %" PRId64
+                           " of topic %s partition %" PRId32
                            ", but the changelog %s holds no state for it",
                            input->committed, input->topic, input->partition, task->sub->changelog);
         }
@@ -234,8 +235,9 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
 static enum status restart_from_log_start(struct worker *worker, struct task *task, const char *why,
                                           struct error *error)
 {
-    log_warn("recovery", "the store is moved aside and replayed from the changelog's start: %s task=%s",
-             why, task->name);
+    log_warn("recovery",
+             "the store is moved aside and replayed from the changelog's start: %s task=%s", why,
+             task->name);
     restore_end(worker, task);
     task->suspect = true;
     task_set_state(task, TASK_OPENING);
@@ -260,9 +262,8 @@ enum status restore_begin(struct worker *worker, struct task *task, struct error
     int64_t position = task->position.next;
     task_set_state(task, TASK_RESTORING);
     if (position > 0 && (end < position || position < start)) {
-        return restart_from_log_start(worker, task,
-                                      "its position lies outside the changelog's present log",
-                                      error);
+        return restart_from_log_start(
+            worker, task, "its position lies outside the changelog's present log", error);
     }
     task->restore = memory_allocate(sizeof *task->restore);
     *task->restore = (struct restore){
@@ -339,10 +340,11 @@ static void check_records(struct task *task, const struct broker_record *record,
     bool whole = restore->count == stamp->record_count && restore->first_offset >= 0 &&
                  record->offset - restore->first_offset == (int64_t)restore->count;
     if ((whole && restore->checksum != stamp->checksum) || restore->count > stamp->record_count) {
-        restore->torn = differs(restore->why, sizeof restore->why,
-                                "changelog %s partition %" PRId32 ": the records before offset %" PRId64
-                                " are not those its stamp names",
-                                task->sub->changelog, task->partition, record->offset);
+        restore->torn =
+            differs(restore->why, sizeof restore->why,
+                    "changelog %s partition %" PRId32 ": the records before offset %" PRId64
+                    " are not those its stamp names",
+                    task->sub->changelog, task->partition, record->offset);
     }
 }
 
@@ -383,9 +385,9 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
     if (!own) {
         task->position_stamp.size = 0;
         buffer_append(&task->position_stamp, record->value.data, record->value.size);
-        task->position = (struct position){
-            record->offset + 1, machine_wall_ms(worker),
-            {task->position_stamp.data, task->position_stamp.size}};
+        task->position = (struct position){record->offset + 1,
+                                           machine_wall_ms(worker),
+                                           {task->position_stamp.data, task->position_stamp.size}};
         task->sequence = stamp.sequence;
         task->stream_time = stamp.stream_time;
         if (!task->writing) {
@@ -440,7 +442,8 @@ static enum status replay_change(struct task *task, const struct broker_record *
     return STATUS_OK; /* of a node that is gone: its data stay unused */
 }
 
-/* A record after the own stamp, while the store was away for longer than tombstones are sure to live. */
+/* A record after the own stamp, while the store was away for longer than tombstones are sure to
+ * live. */
 static bool tombstones_may_be_gone(const struct worker *worker, const struct task *task)
 {
     int64_t away_ms = machine_wall_ms(worker) - task->position.head_ms;
@@ -463,8 +466,8 @@ static enum status replay(struct worker *worker, struct task *task,
     restore->end = -1;
     if (restore->continues && !restore->checked && !is_stamp &&
         record->offset < task->position.next) {
-        return restart_from_log_start(worker, task,
-                                      "the changelog has another record where its stamp was", error);
+        return restart_from_log_start(
+            worker, task, "the changelog has another record where its stamp was", error);
     }
     if (restore->continues && record->offset >= task->position.next && restore->records == 0 &&
         tombstones_may_be_gone(worker, task)) {
@@ -477,8 +480,8 @@ static enum status replay(struct worker *worker, struct task *task,
     bool restart = false;
     enum status status = replay_stamp(worker, task, record, &restart, error);
     if (status == STATUS_OK && restart) {
-        return restart_from_log_start(
-            worker, task, "its last stamp is not the one the changelog holds", error);
+        return restart_from_log_start(worker, task,
+                                      "its last stamp is not the one the changelog holds", error);
     }
     return status;
 }
@@ -497,7 +500,8 @@ static enum status at_end(struct worker *worker, struct task *task, int64_t offs
     }
     if (restore->continues && !restore->checked) {
         /* Nothing was read although the store has a stamp: all of it was deleted. */
-        return restart_from_log_start(worker, task, "the changelog no longer holds its stamp", error);
+        return restart_from_log_start(worker, task, "the changelog no longer holds its stamp",
+                                      error);
     }
     task->position.head_ms = machine_wall_ms(worker);
     enum status status = commit_batch(task, error);
@@ -547,8 +551,10 @@ enum status restore_step(struct worker *worker, struct task *task, int64_t budge
         }
         if (task->restore != NULL && worker->now_us - task->restore->logged_us > 3000000) {
             task->restore->logged_us = worker->now_us;
-            log_info("recovery", "restoring records=%" PRIu64 " offset=%" PRId64 " of=%" PRId64 " task=%s",
-                     task->restore->records, task->restore->next, task->restore->target, task->name);
+            log_info("recovery",
+                     "restoring records=%" PRIu64 " offset=%" PRId64 " of=%" PRId64 " task=%s",
+                     task->restore->records, task->restore->next, task->restore->target,
+                     task->name);
         }
     }
     if (status != STATUS_OK && error->code != ERROR_NOT_OWNER && error->code != ERROR_MISMATCH) {

@@ -43,8 +43,8 @@ static void *member_main(void *argument)
 static enum status lock_instance(const struct config *config, struct directory **lock,
                                  struct error *error)
 {
-    char *path = memory_format("%s/%s/%s", config->state.directory, config->application,
-                               config->instance);
+    char *path =
+        memory_format("%s/%s/%s", config->state.directory, config->application, config->instance);
     struct clock *clock = clock_system();
     int64_t deadline_us = clock_monotonic_us(clock) + RUNTIME_LOCK_WAIT_MS * 1000;
     pid_t holder = 0;
@@ -54,11 +54,11 @@ static enum status lock_instance(const struct config *config, struct directory *
         status = directory_lock(path, lock, &holder, error);
     }
     if (status == STATUS_RETRY) {
-        status = error_set(error, STATUS_FATAL, ERROR_LOCKED,
-                           "process %ld already runs instance \"%s\" of application \"%s\" on %s; give "
-                           "this one another \"instance\", or stop that process",
-                           (long)holder, config->instance, config->application,
-                           config->state.directory);
+        status =
+            error_set(error, STATUS_FATAL, ERROR_LOCKED,
+                      "process %ld already runs instance \"%s\" of application \"%s\" on %s; give "
+                      "this one another \"instance\", or stop that process",
+                      (long)holder, config->instance, config->application, config->state.directory);
     }
     free(path);
     return status;
@@ -73,7 +73,8 @@ static void raise_file_limit(void)
     }
 }
 
-/* Records that the group has not committed yet, over all topics it reads; -1 = the broker does not say. */
+/* Records that the group has not committed yet, over all topics it reads; -1 = the broker does not
+ * say. */
 static long long group_lag(struct broker *broker, const char *group, const struct topics *topics)
 {
     long long lag = 0;
@@ -227,8 +228,7 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     }
     if (status == STATUS_OK) {
         log_info("runtime", "starting application=%s instance=%s workers=%" PRIu32,
-                 program->config->application, program->config->instance,
-                 program->config->workers);
+                 program->config->application, program->config->instance, program->config->workers);
         status = run_members(program, broker, options, &topics, error);
     }
     topics_finish(&topics);

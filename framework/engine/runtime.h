@@ -14,9 +14,9 @@ struct runtime_options {
     int64_t stats_interval_ms; /* 0 = never */
 };
 
-/** Runs until SIGTERM or SIGINT (a second one: at once), until the end, or until a worker fails; that
- *  failure stops all. Blocks these signals in the calling thread and every thread it starts. STATUS_OK:
- *  done. ERROR_FENCED, ERROR_FENCED_INSTANCE: exit 3. The caller keeps `broker`. */
+/** Runs until SIGTERM or SIGINT (a second one: at once), until the end, or until a worker fails;
+ * that failure stops all. Blocks these signals in the calling thread and every thread it starts.
+ * STATUS_OK: done. ERROR_FENCED, ERROR_FENCED_INSTANCE: exit 3. The caller keeps `broker`. */
 enum status runtime_run(const struct program *program, struct broker *broker,
                         const struct runtime_options *options, struct error *error);
 

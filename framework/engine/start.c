@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Start: where an input begins that has no committed offset (R10). Resolved once: the claim commits it.
+ * Start: where an input begins that has no committed offset (R10). Resolved once: the claim commits
+ * it.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 
 enum status start_log_offset(struct worker *worker, const struct task_input *input, bool end,
-                                int64_t *offset, struct error *error)
+                             int64_t *offset, struct error *error)
 {
     int64_t log_start = 0;
     int64_t log_end = 0;
@@ -48,7 +49,8 @@ static enum status topic_committed(struct worker *worker, const char *topic, boo
     return status;
 }
 
-/* R10: `start` is resolved here, once; a partition that appeared later begins at its log's start. */
+/* R10: `start` is resolved here, once; a partition that appeared later begins at its log's start.
+ */
 static enum status resolve_start(struct worker *worker, struct task_input *input,
                                  struct error *error)
 {
@@ -65,13 +67,14 @@ static enum status resolve_start(struct worker *worker, struct task_input *input
         }
     }
     if (start == CONFIG_START_STOP && !committed) {
-        return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
-                         "source \"%s\": topic %s has no committed offset and \"start\" is \"stop\"; "
-                         "say \"earliest\" or \"latest\" once",
-                         node->name, input->topic);
+        return error_set(
+            error, STATUS_FATAL, ERROR_OFFSET_LOST,
+            "source \"%s\": topic %s has no committed offset and \"start\" is \"stop\"; "
+            "say \"earliest\" or \"latest\" once",
+            node->name, input->topic);
     }
-    return start_log_offset(worker, input, start == CONFIG_START_LATEST && !committed,
-                               &input->next, error);
+    return start_log_offset(worker, input, start == CONFIG_START_LATEST && !committed, &input->next,
+                            error);
 }
 
 /* Inputs of READY tasks get their beginning before they are assigned. */

@@ -17,8 +17,11 @@ enum { TASK_ARENA_KEEP = 1 << 20 };
 /* Row: from; column: to. Everything may go back to OPENING: that is what recovery is. */
 static const bool legal[TASK_STATE_COUNT][TASK_STATE_COUNT] = {
     [TASK_OPENING] = {[TASK_OPENING] = true, [TASK_FETCHING] = true},
-    [TASK_FETCHING] = {[TASK_OPENING] = true, [TASK_RESTORING] = true, [TASK_READY] = true,
-                       [TASK_RUNNING] = true, [TASK_SUSPENDED] = true},
+    [TASK_FETCHING] = {[TASK_OPENING] = true,
+                       [TASK_RESTORING] = true,
+                       [TASK_READY] = true,
+                       [TASK_RUNNING] = true,
+                       [TASK_SUSPENDED] = true},
     [TASK_RESTORING] = {[TASK_OPENING] = true, [TASK_READY] = true, [TASK_FETCHING] = true},
     [TASK_READY] = {[TASK_OPENING] = true, [TASK_RUNNING] = true, [TASK_FETCHING] = true},
     [TASK_RUNNING] = {[TASK_OPENING] = true, [TASK_SUSPENDED] = true, [TASK_FETCHING] = true},
@@ -68,12 +71,12 @@ static void task_make_instances(struct task *task)
         uint32_t store_count = instance->plugin->store_count;
         instance->stores = memory_allocate(store_count * sizeof *instance->stores);
         for (uint32_t s = 0; s < store_count; s++) {
-            instance->stores[s] =
-                (struct leat_store){&context_host, instance, task->table_count};
-            task->tables = memory_resize(task->tables, (task->table_count + 1) * sizeof *task->tables);
-            task->tables[task->table_count++] = (struct task_table){
-                .name = memory_format("%s/%s", instance->graph_node->name,
-                                      instance->plugin->stores[s].name)};
+            instance->stores[s] = (struct leat_store){&context_host, instance, task->table_count};
+            task->tables =
+                memory_resize(task->tables, (task->table_count + 1) * sizeof *task->tables);
+            task->tables[task->table_count++] =
+                (struct task_table){.name = memory_format("%s/%s", instance->graph_node->name,
+                                                          instance->plugin->stores[s].name)};
         }
         task->by_node[node] = instance;
     }
@@ -232,9 +235,9 @@ static enum status instance_open(struct instance *instance, struct error *error)
     const char *why = instance->fail_text[0] != 0 ? instance->fail_text
                       : task->failed              ? task->failure.text
                                                   : "it gave no reason";
-    return error_set(error, returned == LEAT_ERR_RETRY ? STATUS_RETRY : STATUS_FATAL, ERROR_OPERATOR,
-                     "init of node \"%s\" (operator %s) failed: %s", instance->graph_node->name,
-                     instance->plugin->descriptor.name, why);
+    return error_set(error, returned == LEAT_ERR_RETRY ? STATUS_RETRY : STATUS_FATAL,
+                     ERROR_OPERATOR, "init of node \"%s\" (operator %s) failed: %s",
+                     instance->graph_node->name, instance->plugin->descriptor.name, why);
 }
 
 enum status task_open_instances(struct task *task, int64_t wall_ms, struct error *error)
@@ -293,29 +296,6 @@ void task_begin_unit(struct task *task, int64_t wall_ms)
 {
     task_end_unit(task);
     task->wall_ms = wall_ms;
-}
-
-/* Undoes the unit's writes, newest first. The entries of `changes` keep their place. */
-static void task_undo(struct task *task)
-{
-    for (size_t i = task->undo_count; i > 0 && task->doom == STATUS_OK; i--) {
-        const struct undo *undo = &task->undo[i - 1];
-        struct change *change = &task->changes.items[undo->change];
-        struct store_table *table = task->tables[change->table].table;
-        struct error error;
-        enum status status = undo->old.data == NULL
-                                 ? store_remove(table, change->key, &error)
-                                 : store_put(table, change->key, undo->old, &error);
-        if (status != STATUS_OK) {
-            (void)task_store_failed(task, &error);
-            return;
-        }
-        changes_set(&task->changes, undo->change, undo->old, undo->was_dirty);
-    }
-    timer_forget(task);
-    task->outputs = NULL;
-    task->outputs_tail = &task->outputs;
-    task->output_count = 0;
 }
 
 enum status task_finish_unit(struct task *task, struct error *error)
@@ -447,8 +427,7 @@ static void task_stage(struct task *task, uint32_t node, const leat_record *reco
                    .timestamp_ms = record->timestamp_ms},
     };
     if (record->header_count > 0) {
-        struct header *headers =
-            arena_take(&task->arena, record->header_count * sizeof *headers);
+        struct header *headers = arena_take(&task->arena, record->header_count * sizeof *headers);
         for (uint32_t i = 0; i < record->header_count; i++) {
             const char *name = record->headers[i].name;
             headers[i].name = arena_copy(&task->arena, name, strlen(name) + 1);
@@ -474,8 +453,8 @@ enum status task_deliver(struct task *task, const struct graph_output *output,
         leat_record given = *record;
         given.input = output->edges[i].input;
         task_enter(instance);
-        leat_status returned = instance->plugin->descriptor.process(instance->self,
-                                                                    &instance->context, &given);
+        leat_status returned =
+            instance->plugin->descriptor.process(instance->self, &instance->context, &given);
         enum status status = task_leave(instance, returned);
         if (status != STATUS_OK) {
             return status;
@@ -535,88 +514,7 @@ enum status task_leave(struct instance *instance, leat_status returned)
         return task_fail(task, instance->node, STATUS_FATAL, ERROR_OPERATOR, "%s", why);
     default:
         return task_fail(task, instance->node, STATUS_FATAL, ERROR_OPERATOR,
-                         "its callback returned %" PRId32 ", which is no status: %s", returned, why);
+                         "its callback returned %" PRId32 ", which is no status: %s", returned,
+                         why);
     }
-}
-
-/* ---- Writing ---- */
-
-enum status task_store_failed(struct task *task, const struct error *error)
-{
-    if (error->code == ERROR_MAP_FULL) {
-        task->grow = true;
-    }
-    if (error->code == ERROR_CORRUPT) {
-        task->suspect = true;
-    }
-    /* Whatever the store says, the transaction cannot go on. */
-    enum status status = error->status == STATUS_FATAL ? STATUS_FATAL : STATUS_RETRY;
-    if (!task->failed && task->doom == STATUS_OK) {
-        task->failure = *error;
-        task->failure.status = status;
-        task->failed = true;
-    }
-    task->doom = status;
-    return status;
-}
-
-/* What the key holds now, copied into the arena. */
-static enum status task_old_value(struct task *task, const struct change *change,
-                                  struct bytes *old, struct error *error)
-{
-    struct bytes view = change->value;
-    *old = (struct bytes){0};
-    if (!change->dirty) {
-        enum status status =
-            store_get(task->tables[change->table].table, change->key, &view, error);
-        if (status != STATUS_OK) {
-            return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-        }
-    }
-    if (view.data != NULL) {
-        *old = (struct bytes){arena_copy(&task->arena, view.data, view.size), view.size};
-    }
-    return STATUS_OK;
-}
-
-static void task_push_undo(struct task *task, struct undo undo)
-{
-    if (task->undo_count == task->undo_capacity) {
-        task->undo_capacity = task->undo_capacity == 0 ? 16 : task->undo_capacity * 2;
-        task->undo = memory_resize(task->undo, task->undo_capacity * sizeof *task->undo);
-    }
-    task->undo[task->undo_count++] = undo;
-}
-
-enum status task_write(struct task *task, uint32_t table, struct bytes key, struct bytes value)
-{
-    ensure(task->stateful && table < task->table_count);
-    struct error error;
-    if (task->doom != STATUS_OK) {
-        return task->doom;
-    }
-    if (!task->writing) {
-        if (store_begin(task->store, &error) != STATUS_OK) {
-            return task_store_failed(task, &error);
-        }
-        task->writing = true;
-    }
-    size_t index = changes_at(&task->changes, table, key);
-    struct change *change = &task->changes.items[index];
-    struct bytes old;
-    if (task_old_value(task, change, &old, &error) != STATUS_OK) {
-        return task_store_failed(task, &error);
-    }
-    if (old.data == NULL && value.data == NULL) {
-        return STATUS_OK;
-    }
-    enum status status = value.data == NULL
-                             ? store_remove(task->tables[table].table, key, &error)
-                             : store_put(task->tables[table].table, key, value, &error);
-    if (status != STATUS_OK) {
-        return task_store_failed(task, &error);
-    }
-    task_push_undo(task, (struct undo){index, old, change->dirty});
-    changes_set(&task->changes, index, value, true);
-    return STATUS_OK;
 }

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Task: one partition's share of a sub-topology: its instances, stores, timers and stream time. It runs
- * records and timers; it knows nothing of consumers, producers and offsets' commits (transaction.h,
- * recovery.h do).
+ * Task: one partition's share of a sub-topology: its instances, stores, timers and stream time. It
+ * runs records and timers; it knows nothing of consumers, producers and offsets' commits
+ * (transaction.h, recovery.h do).
  *
  * A *unit* is the handling of one record or of one due timer, in all nodes it reaches.
  *
  * Invariants
- *  1. A unit leaves everything or nothing: when it fails, its writes, timers and forwards in all nodes
- *     are undone before task_run_* returns.
- *  2. Outputs of a unit are staged in the arena; the caller takes them from a clean unit, and nobody sees
- *     those of a failed one.
- *  3. Every write goes through task_write: into the store's open transaction, into `changes` (what the
- *     changelog will get) and into the undo list, all three or none.
+ *  1. A unit leaves everything or nothing: when it fails, its writes, timers and forwards in all
+ * nodes are undone before task_run_* returns.
+ *  2. Outputs of a unit are staged in the arena; the caller takes them from a clean unit, and
+ * nobody sees those of a failed one.
+ *  3. Every write goes through task_write: into the store's open transaction, into `changes` (what
+ * the changelog will get) and into the undo list, all three or none.
  *  4. The first failure of a unit decides its fate, whatever callers further up return.
- *  5. A doomed transaction stays doomed: every later call answers the same until the caller has aborted.
+ *  5. A doomed transaction stays doomed: every later call answers the same until the caller has
+ * aborted.
  *  6. Callbacks run only in state TASK_RUNNING (init and close: in any).
  *
  *            task_create         recovery           claim committed
@@ -123,7 +124,7 @@ struct undo {
 
 /** One staged output. */
 struct task_output {
-    uint32_t node; /* sink or repartition in the graph */
+    uint32_t node;               /* sink or repartition in the graph */
     struct broker_output record; /* topic and origin are the caller's to fill */
     struct task_output *next;
 };
@@ -146,20 +147,20 @@ struct task {
 
     struct directory *directory;
     struct store *store;
-    bool writing;             /* the store's transaction is open */
-    bool grow;                /* the map was full: store_grow before the next transaction */
-    bool suspect;             /* the store cannot be trusted: to be moved aside */
-    bool aside;               /* something was moved aside: deleted after R8 */
+    bool writing;              /* the store's transaction is open */
+    bool grow;                 /* the map was full: store_grow before the next transaction */
+    bool suspect;              /* the store cannot be trusted: to be moved aside */
+    bool aside;                /* something was moved aside: deleted after R8 */
     struct task_table *tables; /* [0] = timers */
     uint32_t table_count;
     struct changes changes;
     struct position position; /* stamp.data owned, see position_stamp */
     struct buffer position_stamp;
     struct buffer sent_stamp; /* of the running commit; becomes position_stamp */
-    uint64_t sequence; /* of the last stamp; 0 = none */
-    int64_t flushed_us; /* when the store last committed (flush_interval) */
+    uint64_t sequence;        /* of the last stamp; 0 = none */
+    int64_t flushed_us;       /* when the store last committed (flush_interval) */
 
-    int64_t stream_time; /* INT64_MIN before the first */
+    int64_t stream_time;    /* INT64_MIN before the first */
     int64_t timer_first[2]; /* earliest durable timer by kind; INT64_MAX = none */
     bool timer_known[2];    /* whether timer_first is to be trusted */
     int64_t schedule_first[2];
@@ -177,7 +178,8 @@ struct task {
     enum status doom; /* STATUS_OK, or what the transaction is doomed to */
     struct error failure;
     uint32_t failed_node;
-    struct bytes timer; /* stored key of the durable timer whose unit runs or ran; null: another unit */
+    struct bytes
+        timer; /* stored key of the durable timer whose unit runs or ran; null: another unit */
     struct leat_cursor *cursors;
     bool commit_requested;
     bool touched; /* in the running transaction */
@@ -185,10 +187,10 @@ struct task {
 
     struct random *random; /* the worker's */
     struct metrics *metrics;
-    struct task *next; /* the worker's list */
-    bool resuming;            /* was suspended: goes on if offsets and owner are unchanged */
-    bool empty;               /* --continue-from empty: the claim empties the stores */
-    int64_t locked_since_us;  /* when R1 first met another holder; 0 = not */
+    struct task *next;       /* the worker's list */
+    bool resuming;           /* was suspended: goes on if offsets and owner are unchanged */
+    bool empty;              /* --continue-from empty: the claim empties the stores */
+    int64_t locked_since_us; /* when R1 first met another holder; 0 = not */
     struct restore *restore; /* while RESTORING */
 };
 
@@ -196,7 +198,8 @@ struct task {
 struct task *task_create(const struct program *program, uint32_t sub_topology, int32_t partition,
                          const int32_t *node_partitions, struct random *random,
                          struct metrics *metrics);
-/** Closes instances and store, gives the lock back, frees. Buffered records must be released before. */
+/** Closes instances and store, gives the lock back, frees. Buffered records must be released
+ * before. */
 void task_destroy(struct task *task);
 void task_add_input(struct task *task, const char *topic, uint32_t node);
 
@@ -211,13 +214,14 @@ enum status task_load_position(struct task *task, struct error *error);
 /** Closes the store only (after its instances were closed). */
 void task_detach_store(struct task *task);
 
-/** Init of every instance, in graph order. STATUS_FATAL when one fails: none is open then. `now`: wall ms. */
+/** Init of every instance, in graph order. STATUS_FATAL when one fails: none is open then. `now`:
+ * wall ms. */
 enum status task_open_instances(struct task *task, int64_t wall_ms, struct error *error);
 void task_close_instances(struct task *task);
 
 /** Runs one record of `input` (timers that it makes due are the caller's: task_run_timer).
- *  STATUS_OK: clean, outputs staged. STATUS_BAD_RECORD: undone; error says why, task->failed_node where.
- *  STATUS_RETRY, STATUS_FATAL: the transaction is doomed. */
+ *  STATUS_OK: clean, outputs staged. STATUS_BAD_RECORD: undone; error says why, task->failed_node
+ * where. STATUS_RETRY, STATUS_FATAL: the transaction is doomed. */
 enum status task_run_record(struct task *task, const struct task_input *input,
                             const struct broker_record *record, int64_t wall_ms,
                             struct error *error);
@@ -225,17 +229,19 @@ enum status task_run_record(struct task *task, const struct task_input *input,
 void task_take_time(struct task *task, int64_t timestamp_ms);
 /** Runs the earliest due timer or tick. STATUS_NOT_FOUND: none is due. Else as task_run_record. */
 enum status task_run_timer(struct task *task, int64_t wall_ms, struct error *error);
-/** After STATUS_BAD_RECORD of a timer that is skipped: removes it, so that it does not fire again. */
+/** After STATUS_BAD_RECORD of a timer that is skipped: removes it, so that it does not fire again.
+ */
 enum status task_drop_timer(struct task *task, struct error *error);
 /** Whether a timer or tick is due (cheap). */
 bool task_timer_due(struct task *task, int64_t wall_ms);
 /** Wall ms of the next wall-clock timer or tick; INT64_MAX = none. */
 int64_t task_next_wall(struct task *task);
 
-/** Undoes a clean unit whose outputs are not wanted, as if it had failed with `error`: STATUS_BAD_RECORD. */
+/** Undoes a clean unit whose outputs are not wanted, as if it had failed with `error`:
+ * STATUS_BAD_RECORD. */
 enum status task_reject(struct task *task, struct error *error);
-/** Drops the store's open transaction and all that the running one did; the doom is over. Memory of the
- *  instances is stale after: close them. */
+/** Drops the store's open transaction and all that the running one did; the doom is over. Memory of
+ * the instances is stale after: close them. */
 void task_abort(struct task *task);
 
 /** Forgets the staged outputs and resets the arena; before the next unit. */
@@ -245,6 +251,8 @@ void task_end_unit(struct task *task);
 
 /** The one way to write: see invariant 3. Null value removes. */
 enum status task_write(struct task *task, uint32_t table, struct bytes key, struct bytes value);
+/** Takes back every write, timer and forward of the running unit. */
+void task_undo(struct task *task);
 /** Notes a failure of the running unit, the first one only; returns its status. */
 enum status task_fail(struct task *task, uint32_t node, enum status status, enum error_code code,
                       const char *format, ...) __attribute__((format(printf, 5, 6)));
@@ -253,7 +261,8 @@ enum status task_deliver(struct task *task, const struct graph_output *output,
                          const leat_record *record);
 /** Dooms the transaction with what the store said; returns the status it is doomed to. */
 enum status task_store_failed(struct task *task, const struct error *error);
-/** Enters and leaves a callback of an instance; leave closes its cursors and judges what it returned. */
+/** Enters and leaves a callback of an instance; leave closes its cursors and judges what it
+ * returned. */
 void task_enter(struct instance *instance);
 enum status task_leave(struct instance *instance, leat_status returned);
 /** Begins and finishes a unit (timer.c). */

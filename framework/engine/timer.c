@@ -33,7 +33,8 @@ static struct bytes timer_key(struct instance *instance, leat_time_kind kind, ui
     return (struct bytes){data, size};
 }
 
-/* The instance a stored timer belongs to, NULL if there is none any more; fills `timer` with views. */
+/* The instance a stored timer belongs to, NULL if there is none any more; fills `timer` with views.
+ */
 static struct instance *timer_parse(struct task *task, struct bytes stored, leat_timer *timer)
 {
     const uint8_t *data = stored.data;
@@ -118,11 +119,11 @@ enum status timer_schedule(struct instance *instance, leat_time_kind kind, int64
         return task_fail(task, instance->node, STATUS_FATAL, ERROR_OPERATOR,
                          "leat_schedule needs a timer callback, a known kind and an interval > 0");
     }
-    int64_t next = kind == LEAT_WALL_TIME ? task->wall_ms + interval_ms
+    int64_t next = kind == LEAT_WALL_TIME           ? task->wall_ms + interval_ms
                    : task->stream_time == INT64_MIN ? INT64_MIN
                                                     : task->stream_time + interval_ms;
-    instance->schedules = memory_resize(
-        instance->schedules, (instance->schedule_count + 1) * sizeof *instance->schedules);
+    instance->schedules = memory_resize(instance->schedules, (instance->schedule_count + 1) *
+                                                                 sizeof *instance->schedules);
     instance->schedules[instance->schedule_count++] =
         (struct schedule){.kind = kind, .id = id, .interval_ms = interval_ms, .next_ms = next};
     if (next != INT64_MIN && next < task->schedule_first[kind]) {

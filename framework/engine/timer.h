@@ -3,9 +3,10 @@
  * Timer: durable keyed timers of a task, and the periodic schedules of its instances.
  *
  * Invariants
- *  - A durable timer is an entry of the table CHANGELOG_TIMERS and goes through it like any other write:
- *    changelogged, undone with its unit, restored. Its key is its identity in order of firing:
- *    kind, time (sign bit flipped, so that byte order is numeric order), node, NUL, id, null mark, key.
+ *  - A durable timer is an entry of the table CHANGELOG_TIMERS and goes through it like any other
+ * write: changelogged, undone with its unit, restored. Its key is its identity in order of firing:
+ *    kind, time (sign bit flipped, so that byte order is numeric order), node, NUL, id, null mark,
+ * key.
  *  - Firing removes the entry in the same unit that runs the callback.
  *  - Timers and ticks of one kind fire in order of time; at the same time durable ones first.
  *  - A timer of a node that the topology no longer has, or that takes no timers, stays where it is.

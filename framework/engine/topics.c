@@ -39,10 +39,11 @@ static void add(struct topics *topics, const char *topic, const struct broker_to
 static enum status missing(const struct program *program, const char *kind, const char *node,
                            const char *topic, struct error *error)
 {
-    return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC,
-                     "topic %s of %s \"%s\" does not exist; create it with: topology topics %s create "
-                     "%s --partitions N",
-                     topic, kind, node, program->config->file, topic);
+    return error_set(
+        error, STATUS_FATAL, ERROR_NO_TOPIC,
+        "topic %s of %s \"%s\" does not exist; create it with: topology topics %s create "
+        "%s --partitions N",
+        topic, kind, node, program->config->file, topic);
 }
 
 /* ---- Sources and sinks ---- */
@@ -147,8 +148,7 @@ static enum status create(const struct program *program, struct broker *broker, 
         {"retention.bytes", "-1", false},
     };
     size_t fixed_count = 7;
-    struct broker_property *all =
-        memory_allocate((fixed_count + own->count) * sizeof *all);
+    struct broker_property *all = memory_allocate((fixed_count + own->count) * sizeof *all);
     size_t count = 0;
     for (size_t i = 0; i < fixed_count; i++) {
         bool replaced = false;
@@ -255,11 +255,12 @@ static enum status prepare_changelogs(const struct program *program, struct brok
         for (uint32_t i = 0; sub->stateful && i < sub->input_count; i++) {
             const struct topic_facts *facts = find(topics, sub->inputs[i].topic);
             if (facts != NULL && facts->partition_count != largest) {
-                return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                                 "sub-topology \"%s\" keeps state, so the topics it reads must have "
-                                 "one partition count: %s has %" PRId32 ", %s has %" PRId32
-                                 "; put a repartition between",
-                                 sub->name, topic, largest, facts->topic, facts->partition_count);
+                return error_set(
+                    error, STATUS_FATAL, ERROR_MISMATCH,
+                    "sub-topology \"%s\" keeps state, so the topics it reads must have "
+                    "one partition count: %s has %" PRId32 ", %s has %" PRId32
+                    "; put a repartition between",
+                    sub->name, topic, largest, facts->topic, facts->partition_count);
             }
         }
         if (sub->stateful && largest > 0) {

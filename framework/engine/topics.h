@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topics: what a run needs to exist before it starts. Sources and sinks must be there and are never created;
- * internal topics (repartitions, changelogs) are created when missing and compared when not.
+ * Topics: what a run needs to exist before it starts. Sources and sinks must be there and are never
+ * created; internal topics (repartitions, changelogs) are created when missing and compared when
+ * not.
  */
 #ifndef LEAT_ENGINE_TOPICS_H
 #define LEAT_ENGINE_TOPICS_H
@@ -14,8 +15,8 @@ struct topics {
     size_t count;
 };
 
-/** STATUS_FATAL with ERROR_NO_TOPIC (and the command that creates it) or ERROR_MISMATCH (both numbers
- *  named). `create`: make internal topics; else a missing one is left out (check --online).
+/** STATUS_FATAL with ERROR_NO_TOPIC (and the command that creates it) or ERROR_MISMATCH (both
+ * numbers named). `create`: make internal topics; else a missing one is left out (check --online).
  *  `ends`: note where sources end now. */
 enum status topics_prepare(const struct program *program, struct broker *broker, bool create,
                            bool ends, struct topics *topics, struct error *error);

@@ -3,20 +3,20 @@
  * Transaction: the commit cycle of a worker, steps 1 and 3-8 of the protocol.
  *
  * Invariants
- *  T1. Outputs, changelog records, stamps and offsets of a unit are in one broker transaction or in none.
- *  T2. Offsets are sent after every record has been acknowledged, never before.
- *  T3. The offsets of every input of every touched task are sent, changed or not; a transaction without
+ *  T1. Outputs, changelog records, stamps and offsets of a unit are in one broker transaction or in
+ * none. T2. Offsets are sent after every record has been acknowledged, never before. T3. The
+ * offsets of every input of every touched task are sent, changed or not; a transaction without
  *      offsets is never committed.
- *  T4. A store learns of a transaction only after a definite OK. A time-out is neither yes nor no: the same
- *      call is resumed until an answer or until the broker must have decided, then recovery reads what is.
- *  T5. No epoch begins a transaction after one of its requests was answered by a time-out or a broken
- *      connection: the producer is retired first.
- *  T6. A commit happens under the assignment under which its transaction began: any assignment, revocation
- *      (other than the one being answered) or loss since then aborts it.
+ *  T4. A store learns of a transaction only after a definite OK. A time-out is neither yes nor no:
+ * the same call is resumed until an answer or until the broker must have decided, then recovery
+ * reads what is. T5. No epoch begins a transaction after one of its requests was answered by a
+ * time-out or a broken connection: the producer is retired first. T6. A commit happens under the
+ * assignment under which its transaction began: any assignment, revocation (other than the one
+ * being answered) or loss since then aborts it.
  *
  *           touch             commit: flush        send_offsets        commit OK        stores
- *   IDLE ----------> OPEN ----------------> FLUSHED ----------> OFFERED ----------> DECIDED ----> IDLE
- *     ^               |                        |                   |                   |
+ *   IDLE ----------> OPEN ----------------> FLUSHED ----------> OFFERED ----------> DECIDED ---->
+ * IDLE ^               |                        |                   |                   |
  *     +---------------+------------------------+-------------------+   (a store that fails here:
  *                  transaction_abort                                    recovery replays it)
  */
@@ -108,8 +108,9 @@ static void judge(struct worker *worker, uint64_t origin, const struct error *er
     (void)snprintf(judged->task, sizeof judged->task, "%s", task->name);
 }
 
-/* What to do about a refused record: a changelog must take everything, an output may not. The broker
-   refuses whole batches, so its answer is about a unit only when the transaction holds no other. */
+/* What to do about a refused record: a changelog must take everything, an output may not. The
+   broker refuses whole batches, so its answer is about a unit only when the transaction holds no
+   other. */
 static enum status refused(struct worker *worker, uint64_t origin, bool exact, struct error *error)
 {
     if (origin == ORIGIN_NONE) {
@@ -126,8 +127,8 @@ static enum status refused(struct worker *worker, uint64_t origin, bool exact, s
     return STATUS_ABORT;
 }
 
-static enum status send(struct worker *worker, const struct broker_output *output,
-                        struct error *error)
+enum status transaction_send(struct worker *worker, const struct broker_output *output,
+                             struct error *error)
 {
     struct transaction *transaction = &worker->transaction;
     if (transaction->sent_us == 0) {
@@ -145,7 +146,7 @@ static enum status send_pending(struct worker *worker, struct error *error)
     struct transaction *transaction = &worker->transaction;
     for (const struct task_output *output = transaction->pending; output != NULL;
          output = output->next) {
-        enum status status = send(worker, &output->record, error);
+        enum status status = transaction_send(worker, &output->record, error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -170,8 +171,8 @@ static void keep_output(struct transaction *transaction, const struct task_outpu
     copy->record.value = kept(arena, output->record.value);
     copy->next = NULL;
     if (copy->record.header_count > 0) {
-        struct header *headers = arena_copy(arena, output->record.headers,
-                                            copy->record.header_count * sizeof *headers);
+        struct header *headers =
+            arena_copy(arena, output->record.headers, copy->record.header_count * sizeof *headers);
         for (uint32_t i = 0; i < copy->record.header_count; i++) {
             headers[i].name = arena_copy(arena, headers[i].name, strlen(headers[i].name) + 1);
             headers[i].value = kept(arena, headers[i].value);
@@ -202,7 +203,7 @@ enum status transaction_take(struct worker *worker, struct task *task, uint64_t 
             keep_output(transaction, output);
             continue;
         }
-        enum status status = send(worker, &output->record, error);
+        enum status status = transaction_send(worker, &output->record, error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -211,90 +212,6 @@ enum status transaction_take(struct worker *worker, struct task *task, uint64_t 
                               memory_order_relaxed);
     task_end_unit(task);
     return STATUS_OK;
-}
-
-/* ---- Changelog ---- */
-
-static enum status send_changelog(struct worker *worker, struct task *task, struct bytes key,
-                                  struct bytes value, bool first, struct error *error)
-{
-    const struct header header = {CHANGELOG_HEADER, bytes_of(worker->transactional_id)};
-    struct broker_output output = {
-        .topic = worker->changelog_topics[task->sub_index],
-        .partition = task->partition,
-        .key = key,
-        .value = value,
-        .headers = first ? &header : NULL,
-        .header_count = first ? 1 : 0,
-        .timestamp_ms = machine_wall_ms(worker),
-        .origin = ORIGIN_NONE,
-    };
-    return send(worker, &output, error);
-}
-
-static enum status send_stamp(struct worker *worker, struct task *task, uint32_t count,
-                              uint32_t checksum, struct error *error)
-{
-    struct stamp stamp = {
-        .application = worker->config->application,
-        .transactional_id = worker->transactional_id,
-        .sequence = task->sequence + 1,
-        .stream_time = task->stream_time,
-        .record_count = count,
-        .checksum = checksum,
-        .offset_count = (uint32_t)task->input_count,
-    };
-    if (task->sequence == 0) {
-        random_uuid(&worker->random, stamp.incarnation);
-    } else {
-        struct stamp last;
-        enum status status =
-            stamp_decode(task->position.stamp, &task->arena, &last, error);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        memcpy(stamp.incarnation, last.incarnation, sizeof stamp.incarnation);
-    }
-    struct stamp_offset *offsets =
-        arena_take(&task->arena, task->input_count * sizeof *offsets);
-    for (size_t i = 0; i < task->input_count; i++) {
-        const struct task_input *input = &task->inputs[i];
-        offsets[i] = (struct stamp_offset){input->topic, input->partition, input->next};
-    }
-    stamp.offsets = offsets;
-    task->sent_stamp.size = 0;
-    stamp_encode(&task->sent_stamp, &stamp);
-    struct buffer key = {0};
-    stamp_key(&key, stamp.sequence);
-    enum status status =
-        send_changelog(worker, task, (struct bytes){key.data, key.size},
-                       (struct bytes){task->sent_stamp.data, task->sent_stamp.size}, count == 0,
-                       error);
-    buffer_finish(&key);
-    return status;
-}
-
-/* All that the task changed, then its stamp: the last changelog record of the transaction. */
-static enum status send_changes(struct worker *worker, struct task *task, struct error *error)
-{
-    uint32_t count = 0;
-    uint32_t checksum = 0;
-    struct buffer key = {0};
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < task->changes.count && status == STATUS_OK; i++) {
-        const struct change *change = &task->changes.items[i];
-        if (!change->dirty) {
-            continue;
-        }
-        key.size = 0;
-        changelog_key(&key, task->tables[change->table].name, change->key);
-        struct bytes record_key = {key.data, key.size};
-        status = send_changelog(worker, task, record_key, change->value, count == 0, error);
-        checksum = changelog_checksum(checksum, record_key, change->value);
-        count += 1;
-    }
-    buffer_finish(&key);
-    return status == STATUS_OK ? send_stamp(worker, task, count, checksum, error) : status;
 }
 
 /* ---- Commit ---- */
@@ -329,7 +246,8 @@ static enum status send_offsets(struct worker *worker, struct error *error)
             const struct task_input *input = &task->inputs[i];
             ensure(input->next >= 0);
             offsets = memory_resize(offsets, (count + 1) * sizeof *offsets);
-            offsets[count] = (struct broker_offset){input->topic, input->partition, input->next, ""};
+            offsets[count] =
+                (struct broker_offset){input->topic, input->partition, input->next, ""};
             (void)snprintf(offsets[count].metadata, sizeof offsets[count].metadata, "%s",
                            worker->transactional_id);
             count += 1;
@@ -348,12 +266,12 @@ static enum status send_offsets(struct worker *worker, struct error *error)
     return status;
 }
 
-/* T4: the same call until a definite answer; beyond the time-out of the transaction plus the broker's own
-   scan, recovery reads what became of it. */
+/* T4: the same call until a definite answer; beyond the time-out of the transaction plus the
+   broker's own scan, recovery reads what became of it. */
 static enum status decide(struct worker *worker, struct error *error)
 {
-    int64_t deadline_us = worker->now_us +
-                          (worker->config->broker.transaction_timeout_ms + 10000) * INT64_C(1000);
+    int64_t deadline_us =
+        worker->now_us + (worker->config->broker.transaction_timeout_ms + 10000) * INT64_C(1000);
     for (;;) {
         enum status status = producer_commit(worker->producer, 1000, error);
         if (status != STATUS_RETRY) {
@@ -391,8 +309,8 @@ static enum status apply(struct worker *worker, struct task *task, struct error 
     position_encode(&value, &task->position);
     put_u64(sequence, task->sequence);
     if (status == STATUS_OK) {
-        status = store_meta_put(task->store, "position", (struct bytes){value.data, value.size},
-                                error);
+        status =
+            store_meta_put(task->store, "position", (struct bytes){value.data, value.size}, error);
     }
     if (status == STATUS_OK) {
         status = store_meta_put(task->store, "sequence", (struct bytes){sequence, 8}, error);
@@ -432,8 +350,8 @@ enum status transaction_flush_stores(struct worker *worker, bool all, struct err
     return STATUS_OK;
 }
 
-/* After the definite OK. A store that fails here is behind the log by one transaction, which is what
-   recovery repairs; the others go on to their end first. */
+/* After the definite OK. A store that fails here is behind the log by one transaction, which is
+   what recovery repairs; the others go on to their end first. */
 static enum status apply_all(struct worker *worker, struct error *error)
 {
     enum status result = STATUS_OK;
@@ -507,7 +425,7 @@ static enum status commit_at_broker(struct worker *worker, struct error *error)
          task = task->next) {
         if (task->touched && task->stateful) {
             ensure(task->doom == STATUS_OK);
-            status = send_changes(worker, task, error);
+            status = publish_changes(worker, task, error);
         }
     }
     status = status == STATUS_OK ? flush(worker, error) : status;

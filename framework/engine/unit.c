@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Unit: runs one record or one timer of a task to its end: called, judged, its outputs handed to the
- * transaction or its policy met, and committed after if that is due.
+ * Unit: runs one record or one timer of a task to its end: called, judged, its outputs handed to
+ * the transaction or its policy met, and committed after if that is due.
  *
  * Invariants
- *  U1. A unit is judged once: clean (its outputs go to the transaction), or bad (undone, then retries, then
- *      the policy of the node that failed).
- *  U2. Timers that a record makes due run before it; those set in the past right after the unit that
- *      set them.
- *  U3. Nothing is called in a transaction older than half its time-out (rule 10): it is committed first.
- *  U4. A unit whose output the broker refused, or that was too slow three times, is bad without being
- *      called again.
+ *  U1. A unit is judged once: clean (its outputs go to the transaction), or bad (undone, then
+ * retries, then the policy of the node that failed). U2. Timers that a record makes due run before
+ * it; those set in the past right after the unit that set them. U3. Nothing is called in a
+ * transaction older than half its time-out (rule 10): it is committed first. U4. A unit whose
+ * output the broker refused, or that was too slow three times, is bad without being called again.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -50,7 +48,8 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
     }
     struct error why = *error;
     if (worker->transaction.state == TRANSACTION_OPEN && worker->transaction.units > 0) {
-        struct error ignored; /* what was done before the bad record; if not now, then by the next run */
+        struct error
+            ignored; /* what was done before the bad record; if not now, then by the next run */
         (void)transaction_commit(worker, &ignored);
     }
     *error = why;
@@ -71,7 +70,8 @@ static bool retry_unit(struct worker *worker, struct task *task, enum status *st
     worker->retries += 1;
     log_info("task", "retry %d of %" PRId64 ": %s", worker->retries, failed->retries, error->text);
     if (worker->transaction.state == TRANSACTION_OPEN && worker->transaction.units > 0) {
-        *status = transaction_commit(worker, error); /* what is done does not wait for the back-off */
+        *status =
+            transaction_commit(worker, error); /* what is done does not wait for the back-off */
     }
     machine_sleep(worker, failed->backoff_ms);
     return *status == STATUS_OK;
@@ -179,7 +179,8 @@ enum status unit_run_timers(struct worker *worker, struct task *task, struct err
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-/* Calls the nodes with a record until it is clean, its retries are used up, or nothing can go on. */
+/* Calls the nodes with a record until it is clean, its retries are used up, or nothing can go on.
+ */
 static enum status call_record(struct worker *worker, struct task *task,
                                const struct task_input *input, const struct broker_record *record,
                                struct error *error)

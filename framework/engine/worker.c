@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker: the loop. Takes events of the consumer, runs units, decides when to commit, and sends every failure
- * down the one path back (recovery_begin).
+ * Worker: the loop. Takes events of the consumer, runs units, decides when to commit, and sends
+ * every failure down the one path back (recovery_begin).
  *
  * Invariants
- *  W1. The inputs of a task with several partitions are run in order of timestamp across them; one partition is
- *      never reordered.
- *  W2. next <= fetched for every input; what lies between is buffered here.
- *  W3. Records of a task that does not run are dropped here: its next assignment brings them again.
+ *  W1. The inputs of a task with several partitions are run in order of timestamp across them; one
+ * partition is never reordered. W2. next <= fetched for every input; what lies between is buffered
+ * here. W3. Records of a task that does not run are dropped here: its next assignment brings them
+ * again.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -39,7 +39,6 @@ void machine_sleep(struct worker *worker, int64_t ms)
         machine_tick(worker);
     }
 }
-
 
 /* ---- Records ---- */
 
@@ -202,12 +201,13 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
         return status;
     }
     if (lost == CONFIG_LOST_STOP) {
-        return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
-                         "topic %s partition %" PRId32 ": the next offset %" PRId64
-                         " is not in the log (%" PRId64 " to %" PRId64
-                         "): records were deleted before they were processed. To go on without them "
-                         "set \"on_offset_lost\" of source \"%s\" to \"earliest\" or \"latest\"",
-                         input->topic, input->partition, input->fetched, start, end, node->name);
+        return error_set(
+            error, STATUS_FATAL, ERROR_OFFSET_LOST,
+            "topic %s partition %" PRId32 ": the next offset %" PRId64
+            " is not in the log (%" PRId64 " to %" PRId64
+            "): records were deleted before they were processed. To go on without them "
+            "set \"on_offset_lost\" of source \"%s\" to \"earliest\" or \"latest\"",
+            input->topic, input->partition, input->fetched, start, end, node->name);
     }
     log_warn("task", "offset %" PRId64 " of topic %s partition %" PRId32 " is lost, going on at %s",
              input->fetched, input->topic, input->partition,
@@ -332,7 +332,8 @@ static enum status run_wall_timers(struct worker *worker, struct error *error)
     return STATUS_OK;
 }
 
-/* Repartition records below the committed offset have no reader any more. A failure is a log line. */
+/* Repartition records below the committed offset have no reader any more. A failure is a log line.
+ */
 static void delete_read_records(struct worker *worker)
 {
     if (worker->now_us - worker->deleted_us < DELETE_RECORDS_MS * INT64_C(1000)) {

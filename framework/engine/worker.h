@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker: a thread around one single-threaded deterministic machine: one consumer, one transactional
- * producer, and the tasks whose partitions the group gave it.
+ * Worker: a thread around one single-threaded deterministic machine: one consumer, one
+ * transactional producer, and the tasks whose partitions the group gave it.
  *
- * Everything it learns from outside comes through broker.h, store.h, the clock and the random source, and only
- * calls of these may wait. It shares nothing mutable with other workers but `stop` and the counters it
- * publishes. worker_run is the only entry: a simulator may give each instance its own stack and switch
- * inside those calls.
+ * Everything it learns from outside comes through broker.h, store.h, the clock and the random
+ * source, and only calls of these may wait. It shares nothing mutable with other workers but `stop`
+ * and the counters it publishes. worker_run is the only entry: a simulator may give each instance
+ * its own stack and switch inside those calls.
  */
 #ifndef LEAT_ENGINE_WORKER_H
 #define LEAT_ENGINE_WORKER_H
@@ -21,13 +21,13 @@
 
 #include <stdatomic.h>
 
-/** What a topology is once its operators are loaded: config, graph, plugins and parameters. Read-only and
- *  shared by all workers. */
+/** What a topology is once its operators are loaded: config, graph, plugins and parameters.
+ * Read-only and shared by all workers. */
 struct program {
     const struct config *config;
     struct graph *graph;
-    struct plugin **plugins;         /* by index of config->operators; the same file is loaded once */
-    struct parameters **parameters;  /* the same */
+    struct plugin **plugins; /* by index of config->operators; the same file is loaded once */
+    struct parameters **parameters; /* the same */
 };
 
 /** How many partitions a topic had when the run began, and which topics are internal. */
@@ -35,7 +35,8 @@ struct topic_facts {
     const char *topic;
     int32_t partition_count;
     int64_t retention_delete_ms; /* of changelogs: delete.retention.ms */
-    const int64_t *ends;         /* until_end, sources: the end of each partition when the run began; else NULL */
+    const int64_t
+        *ends; /* until_end, sources: the end of each partition when the run began; else NULL */
 };
 
 enum continue_from { CONTINUE_NOTHING, CONTINUE_STATE, CONTINUE_OFFSETS, CONTINUE_EMPTY };
@@ -46,10 +47,10 @@ struct worker_options {
     struct broker *broker;
     struct clock *clock;
     uint64_t seed;
-    uint32_t index;          /* of this worker in its process */
+    uint32_t index; /* of this worker in its process */
     bool until_end;
     enum continue_from continue_from;
-    atomic_int *stop;        /* 0 = run, 1 = finish, 2 = now */
+    atomic_int *stop; /* 0 = run, 1 = finish, 2 = now */
     const struct topic_facts *topics;
     size_t topic_count;
     enum status (*store_open)(const char *directory, const struct store_options *options,
