@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kafka administration: topics, ranges of logs, deleting records, offsets of a group, all through
+ * the probe. Each call asks once and waits for the answer; none of them creates a topic by asking.
+ */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/kafka_error.h"
+#include "broker/kafka_handle.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct broker_kafka *of(struct broker *base)
+{
+    return (struct broker_kafka *)base;
+}
+
+/* ---- One admin request: a queue, options, and the answer ---- */
+
+struct request {
+    rd_kafka_queue_t *queue;
+    rd_kafka_AdminOptions_t *options;
+    rd_kafka_event_t *answer;
+};
+
+static void request_init(struct request *request, struct broker_kafka *broker,
+                         rd_kafka_admin_op_t op, int64_t timeout_ms)
+{
+    char words[128];
+    request->queue = rd_kafka_queue_new(broker->probe.rk);
+    request->options = rd_kafka_AdminOptions_new(broker->probe.rk, op);
+    request->answer = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_AdminOptions_set_request_timeout(
+        request->options, kafka_timeout(timeout_ms < 1 ? 1 : timeout_ms), words, sizeof words);
+    ensure(code == RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+/* librdkafka answers every request, at the latest when its time-out has passed. */
+static enum status request_wait(struct request *request, const char *what, struct error *error)
+{
+    request->answer = rd_kafka_queue_poll(request->queue, -1);
+    ensure(request->answer != NULL);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(request->answer);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? STATUS_OK
+               : kafka_error_set(error, code, what, rd_kafka_event_error_string(request->answer));
+}
+
+static void request_finish(struct request *request)
+{
+    if (request->answer != NULL) {
+        rd_kafka_event_destroy(request->answer);
+    }
+    rd_kafka_AdminOptions_destroy(request->options);
+    rd_kafka_queue_destroy(request->queue);
+}
+
+/* ---- Facts about topics ---- */
+
+/* STATUS_OK with metadata of that one topic (destroy it), which may say that it does not exist. */
+static enum status ask_metadata(struct broker_kafka *broker, const char *topic,
+                                const struct rd_kafka_metadata **metadata, struct error *error)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(broker->probe.rk, topic, NULL);
+    if (handle == NULL) {
+        return kafka_error_set(error, rd_kafka_last_error(), topic, NULL);
+    }
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(broker->probe.rk, 0, handle, metadata, KAFKA_REQUEST_MS);
+    rd_kafka_topic_destroy(handle);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_error_set(error, code, topic, NULL);
+    }
+    ensure((*metadata)->topic_cnt == 1);
+    return STATUS_OK;
+}
+
+enum status kafka_partition_count(struct broker_kafka *broker, const char *topic, int32_t *count,
+                                  struct error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    enum status status = ask_metadata(broker, topic, &metadata, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    rd_kafka_resp_err_t code = metadata->topics[0].err;
+    *count = metadata->topics[0].partition_cnt;
+    rd_kafka_metadata_destroy(metadata);
+    if (kafka_error_missing(code)) {
+        return STATUS_NOT_FOUND;
+    }
+    if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && *count > 0) {
+        code = RD_KAFKA_RESP_ERR_NO_ERROR; /* some leader is missing: the count holds */
+    }
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? STATUS_OK
+                                              : kafka_error_set(error, code, topic, NULL);
+}
+
+static int64_t entry_integer(const char *text, int64_t otherwise)
+{
+    int64_t value = 0;
+    return sscanf(text, "%" SCNd64, &value) == 1 ? value : otherwise;
+}
+
+static void read_entry(struct kafka_limits *limits, const char *name, const char *value)
+{
+    if (strcmp(name, "cleanup.policy") == 0) {
+        limits->compacted = strstr(value, "compact") != NULL;
+        limits->deleted = strstr(value, "delete") != NULL;
+    } else if (strcmp(name, "max.message.bytes") == 0) {
+        limits->max_message_size = entry_integer(value, -1);
+    } else if (strcmp(name, "retention.ms") == 0) {
+        limits->retention_ms = entry_integer(value, -1);
+    } else if (strcmp(name, "delete.retention.ms") == 0) {
+        limits->delete_retention_ms = entry_integer(value, 0);
+    } else if (strcmp(name, "message.timestamp.type") == 0) {
+        limits->create_time = strcmp(value, "CreateTime") == 0;
+    } else if (strcmp(name, "message.timestamp.before.max.ms") == 0) {
+        limits->before_max_ms = entry_integer(value, INT64_MAX);
+    } else if (strcmp(name, "message.timestamp.after.max.ms") == 0) {
+        limits->after_max_ms = entry_integer(value, INT64_MAX);
+    }
+}
+
+static void read_entries(struct kafka_limits *limits, const rd_kafka_ConfigResource_t *resource)
+{
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (value != NULL) {
+            read_entry(limits, rd_kafka_ConfigEntry_name(entries[i]), value);
+        }
+    }
+    limits->known = count > 0;
+}
+
+/* Who may read a topic need not be allowed to describe it: then its limits stay unknown. */
+static enum status describe(struct broker_kafka *broker, struct kafka_limits *limits,
+                            struct error *error)
+{
+    struct request request;
+    request_init(&request, broker, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, KAFKA_REQUEST_MS);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, limits->name);
+    rd_kafka_DescribeConfigs(broker->probe.rk, &resource, 1, request.options, request.queue);
+    enum status status = request_wait(&request, limits->name, error);
+    if (status == STATUS_OK) {
+        size_t count = 0;
+        const rd_kafka_ConfigResource_t **answers = rd_kafka_DescribeConfigs_result_resources(
+            rd_kafka_event_DescribeConfigs_result(request.answer), &count);
+        ensure(count == 1);
+        rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(answers[0]);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            read_entries(limits, answers[0]);
+        } else {
+            status = kafka_error_set(error, code, limits->name,
+                                     rd_kafka_ConfigResource_error_string(answers[0]));
+        }
+    }
+    if (status == STATUS_FATAL && error->code == ERROR_DENIED) {
+        log_warn("broker", "its settings may not be read, so they are not checked topic=%s",
+                 limits->name);
+        status = STATUS_OK;
+    }
+    rd_kafka_ConfigResource_destroy(resource);
+    request_finish(&request);
+    return status;
+}
+
+static struct kafka_limits *find_limits(struct broker_kafka *broker, const char *topic)
+{
+    pthread_mutex_lock(&broker->lock);
+    struct kafka_limits *limits = broker->limits;
+    while (limits != NULL && strcmp(limits->name, topic) != 0) {
+        limits = limits->next;
+    }
+    if (limits == NULL) {
+        limits = memory_allocate(sizeof *limits);
+        limits->name = memory_text(topic);
+        limits->asked_us = INT64_MIN;
+        limits->next = broker->limits;
+        broker->limits = limits;
+    }
+    pthread_mutex_unlock(&broker->lock);
+    return limits;
+}
+
+enum status kafka_limits_get(struct broker_kafka *broker, const char *topic, int64_t age_ms,
+                             struct kafka_limits **out, struct error *error)
+{
+    struct kafka_limits *limits = find_limits(broker, topic);
+    int64_t now_us = clock_monotonic_us(clock_system());
+    pthread_mutex_lock(&broker->lock);
+    bool fresh = limits->asked_us != INT64_MIN && now_us - limits->asked_us <= age_ms * 1000;
+    pthread_mutex_unlock(&broker->lock);
+    *out = limits;
+    if (fresh) {
+        return STATUS_OK;
+    }
+    struct kafka_limits answer = {.name = limits->name,
+                                  .max_message_size = -1,
+                                  .retention_ms = -1,
+                                  .before_max_ms = INT64_MAX,
+                                  .after_max_ms = INT64_MAX};
+    enum status status = describe(broker, &answer, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&broker->lock);
+    limits->known = answer.known;
+    limits->compacted = answer.compacted;
+    limits->deleted = answer.deleted;
+    limits->create_time = answer.create_time;
+    limits->max_message_size = answer.max_message_size;
+    limits->retention_ms = answer.retention_ms;
+    limits->delete_retention_ms = answer.delete_retention_ms;
+    limits->before_max_ms = answer.before_max_ms;
+    limits->after_max_ms = answer.after_max_ms;
+    limits->asked_us = now_us;
+    pthread_mutex_unlock(&broker->lock);
+    return STATUS_OK;
+}
+
+enum status kafka_topic_get(struct broker *base, const char *name, struct broker_topic *topic,
+                            struct error *error)
+{
+    int32_t count = 0;
+    enum status status = kafka_partition_count(of(base), name, &count, error);
+    struct kafka_limits *limits = NULL;
+    if (status == STATUS_OK) {
+        status = kafka_limits_get(of(base), name, 0, &limits, error);
+    }
+    if (status != STATUS_OK) { /* deleted between the two questions: the same answer */
+        return status == STATUS_FATAL && error->code == ERROR_NO_TOPIC ? STATUS_NOT_FOUND : status;
+    }
+    pthread_mutex_lock(&of(base)->lock);
+    *topic = (struct broker_topic){.partition_count = count,
+                                   .compacted = limits->compacted,
+                                   .deleted = limits->deleted,
+                                   .max_message_size = limits->max_message_size,
+                                   .retention_ms = limits->retention_ms,
+                                   .delete_retention_ms = limits->delete_retention_ms};
+    pthread_mutex_unlock(&of(base)->lock);
+    return STATUS_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+enum status kafka_topic_list(struct broker *base, char ***names, size_t *count, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(of(base)->probe.rk, 1, NULL, &metadata, KAFKA_REQUEST_MS);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_error_set(error, code, "topics", NULL);
+    }
+    ensure(metadata->topic_cnt >= 0);
+    char **list = memory_allocate(((size_t)metadata->topic_cnt + 1) * sizeof *list);
+    size_t used = 0;
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (strncmp(metadata->topics[i].topic, "__", 2) != 0 &&
+            !kafka_error_missing(metadata->topics[i].err)) {
+            list[used++] = memory_text(metadata->topics[i].topic);
+        }
+    }
+    rd_kafka_metadata_destroy(metadata);
+    qsort(list, used, sizeof *list, compare_names);
+    *names = list;
+    *count = used;
+    return STATUS_OK;
+}
+
+/* ---- Creating and deleting topics ---- */
+
+static bool is_newer_property(const char *name)
+{
+    return strcmp(name, "message.timestamp.before.max.ms") == 0 ||
+           strcmp(name, "message.timestamp.after.max.ms") == 0;
+}
+
+static enum status create_once(struct broker_kafka *broker, const char *name, int32_t partitions,
+                               int32_t replication, const struct broker_property *properties,
+                               size_t count, bool newer, struct error *error)
+{
+    char words[256];
+    rd_kafka_NewTopic_t *topic =
+        rd_kafka_NewTopic_new(name, partitions, replication, words, sizeof words);
+    if (topic == NULL) {
+        return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG, "topic %s: %s", name, words);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (newer || !is_newer_property(properties[i].name)) {
+            rd_kafka_resp_err_t code =
+                rd_kafka_NewTopic_set_config(topic, properties[i].name, properties[i].value);
+            ensure(code == RD_KAFKA_RESP_ERR_NO_ERROR);
+        }
+    }
+    struct request request;
+    request_init(&request, broker, RD_KAFKA_ADMIN_OP_CREATETOPICS, KAFKA_REQUEST_MS);
+    rd_kafka_CreateTopics(broker->probe.rk, &topic, 1, request.options, request.queue);
+    enum status status = request_wait(&request, name, error);
+    if (status == STATUS_OK) {
+        size_t answered = 0;
+        const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
+            rd_kafka_event_CreateTopics_result(request.answer), &answered);
+        ensure(answered == 1);
+        rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[0]);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status =
+                kafka_error_set(error, code, name, rd_kafka_topic_result_error_string(results[0]));
+        }
+    }
+    rd_kafka_NewTopic_destroy(topic);
+    request_finish(&request);
+    return status;
+}
+
+static bool has_leaders(const struct rd_kafka_metadata *metadata, int32_t partitions)
+{
+    const struct rd_kafka_metadata_topic *topic = &metadata->topics[0];
+    if (topic->err != RD_KAFKA_RESP_ERR_NO_ERROR || topic->partition_cnt != partitions) {
+        return false;
+    }
+    for (int i = 0; i < topic->partition_cnt; i++) {
+        if (topic->partitions[i].err != RD_KAFKA_RESP_ERR_NO_ERROR ||
+            topic->partitions[i].leader < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum status wait_leaders(struct broker_kafka *broker, const char *name, int32_t partitions,
+                                struct error *error)
+{
+    int64_t end = clock_monotonic_ms(clock_system()) + KAFKA_REQUEST_MS;
+    for (;;) {
+        const struct rd_kafka_metadata *metadata = NULL;
+        enum status status = ask_metadata(broker, name, &metadata, error);
+        if (status == STATUS_OK) {
+            bool complete = has_leaders(metadata, partitions);
+            rd_kafka_metadata_destroy(metadata);
+            if (complete) {
+                return STATUS_OK;
+            }
+        } else if (status != STATUS_RETRY) {
+            return status;
+        }
+        if (clock_monotonic_ms(clock_system()) >= end) {
+            return error_set(error, STATUS_RETRY, ERROR_TIMED_OUT,
+                             "topic %s was created, but not all of its %d partitions have a "
+                             "leader after %d s",
+                             name, partitions, KAFKA_REQUEST_MS / 1000);
+        }
+        clock_sleep_ms(clock_system(), 10);
+    }
+}
+
+enum status kafka_topic_create(struct broker *base, const char *name, int32_t partitions,
+                               int32_t replication, const struct broker_property *properties,
+                               size_t count, struct error *error)
+{
+    enum status status =
+        create_once(of(base), name, partitions, replication, properties, count, true, error);
+    if (status == STATUS_BAD_CONFIG && strstr(error->text, "message.timestamp.") != NULL) {
+        status =
+            create_once(of(base), name, partitions, replication, properties, count, false, error);
+    }
+    return status == STATUS_OK ? wait_leaders(of(base), name, partitions, error) : status;
+}
+
+enum status kafka_topic_delete(struct broker *base, const char *name, struct error *error)
+{
+    struct request request;
+    request_init(&request, of(base), RD_KAFKA_ADMIN_OP_DELETETOPICS, KAFKA_REQUEST_MS);
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_DeleteTopics(of(base)->probe.rk, &topic, 1, request.options, request.queue);
+    enum status status = request_wait(&request, name, error);
+    if (status == STATUS_OK) {
+        size_t answered = 0;
+        const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
+            rd_kafka_event_DeleteTopics_result(request.answer), &answered);
+        ensure(answered == 1);
+        rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[0]);
+        if (kafka_error_missing(code)) {
+            status = STATUS_NOT_FOUND;
+        } else if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status =
+                kafka_error_set(error, code, name, rd_kafka_topic_result_error_string(results[0]));
+        }
+    }
+    rd_kafka_DeleteTopic_destroy(topic);
+    request_finish(&request);
+    return status;
+}
+
+/* ---- Logs ---- */
+
+enum status kafka_log_range(struct broker *base, const char *topic, int32_t partition,
+                            int64_t *start, int64_t *end, struct error *error)
+{
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        of(base)->probe.rk, topic, partition, start, end, KAFKA_REQUEST_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return STATUS_OK;
+    }
+    char what[BROKER_TOPIC_SIZE + 32];
+    (void)snprintf(what, sizeof what, "range of %s [%d]", topic, partition);
+    return kafka_error_set(error, code, what, NULL);
+}
+
+enum status kafka_delete_records(struct broker *base, const char *topic, int32_t partition,
+                                 int64_t before, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = before;
+    rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_topic_partition_list_destroy(list);
+    struct request request;
+    request_init(&request, of(base), RD_KAFKA_ADMIN_OP_DELETERECORDS, KAFKA_REQUEST_MS);
+    rd_kafka_DeleteRecords(of(base)->probe.rk, &records, 1, request.options, request.queue);
+    char what[BROKER_TOPIC_SIZE + 64];
+    (void)snprintf(what, sizeof what, "deleting records of %s [%d] below %" PRId64, topic,
+                   partition, before);
+    enum status status = request_wait(&request, what, error);
+    if (status == STATUS_OK) {
+        const rd_kafka_topic_partition_list_t *answer = rd_kafka_DeleteRecords_result_offsets(
+            rd_kafka_event_DeleteRecords_result(request.answer));
+        ensure(answer->cnt == 1);
+        if (answer->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status = kafka_error_set(error, answer->elems[0].err, what, NULL);
+        }
+    }
+    rd_kafka_DeleteRecords_destroy(records);
+    request_finish(&request);
+    return status;
+}
+
+/* ---- Offsets ---- */
+
+rd_kafka_topic_partition_list_t *kafka_offset_list(const struct broker_offset *offsets,
+                                                   size_t count)
+{
+    ensure(count > 0);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_topic_partition_t *item =
+            rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition);
+        item->offset = offsets[i].offset < 0 ? RD_KAFKA_OFFSET_INVALID : offsets[i].offset;
+        size_t size = strnlen(offsets[i].metadata, BROKER_METADATA_SIZE - 1);
+        if (size > 0) {
+            item->metadata = memory_copy(offsets[i].metadata, size); /* freed with the list */
+            item->metadata_size = size;
+        }
+    }
+    return list;
+}
+
+static void copy_metadata(char *to, const rd_kafka_topic_partition_t *item)
+{
+    size_t size = item->metadata == NULL ? 0 : item->metadata_size;
+    size = size < BROKER_METADATA_SIZE ? size : BROKER_METADATA_SIZE - 1;
+    if (size > 0) {
+        memcpy(to, item->metadata, size);
+    }
+    to[size] = 0;
+}
+
+enum status kafka_offsets_read(struct broker_offset *offsets, size_t count,
+                               const rd_kafka_topic_partition_list_t *list, const char *what,
+                               struct error *error)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *item = &list->elems[i];
+        if (item->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            char place[BROKER_TOPIC_SIZE + 128];
+            (void)snprintf(place, sizeof place, "%s of %s [%d]", what, item->topic,
+                           item->partition);
+            return kafka_error_set(error, item->err, place, NULL);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *item =
+            rd_kafka_topic_partition_list_find((rd_kafka_topic_partition_list_t *)(uintptr_t)list,
+                                               offsets[i].topic, offsets[i].partition);
+        if (item == NULL) {
+            return error_set(error, STATUS_RETRY, ERROR_TIMED_OUT, "%s of %s [%d]: not answered",
+                             what, offsets[i].topic, offsets[i].partition);
+        }
+        offsets[i].offset = item->offset < 0 ? BROKER_NO_OFFSET : item->offset;
+        copy_metadata(offsets[i].metadata, item);
+    }
+    return STATUS_OK;
+}
+
+enum status kafka_committed_unstable(struct broker *base, const char *group,
+                                     struct broker_offset *offsets, size_t count,
+                                     int64_t timeout_ms, struct error *error)
+{
+    ensure(group != NULL);
+    rd_kafka_topic_partition_list_t *list = kafka_offset_list(offsets, count);
+    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(group, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    struct request request;
+    request_init(&request, of(base), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout_ms);
+    rd_kafka_ListConsumerGroupOffsets(of(base)->probe.rk, &ask, 1, request.options, request.queue);
+    char what[256];
+    (void)snprintf(what, sizeof what, "committed offsets of group %s", group);
+    enum status status = request_wait(&request, what, error);
+    if (status == STATUS_OK) {
+        size_t answered = 0;
+        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+            rd_kafka_event_ListConsumerGroupOffsets_result(request.answer), &answered);
+        ensure(answered == 1);
+        const rd_kafka_error_t *trouble = rd_kafka_group_result_error(groups[0]);
+        status = trouble != NULL
+                     ? kafka_error_set(error, rd_kafka_error_code(trouble), what,
+                                       rd_kafka_error_string(trouble))
+                     : kafka_offsets_read(offsets, count,
+                                          rd_kafka_group_result_partitions(groups[0]), what, error);
+    }
+    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
+    request_finish(&request);
+    return status;
+}
