@@ -85,7 +85,9 @@ static enum status build_graph(struct program *program, struct error *error)
     return status;
 }
 
-enum status program_load(const struct config *config, struct program **program, struct error *error)
+/* descriptor NULL: every operator by its "use". */
+static enum status program_make(const struct config *config, const leat_operator *descriptor,
+                                struct program **program, struct error *error)
 {
     ensure(config != NULL);
     size_t count = config->operator_count;
@@ -95,7 +97,9 @@ enum status program_load(const struct config *config, struct program **program, 
     made->parameters = memory_allocate((count + 1) * sizeof *made->parameters);
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        status = load_plugin(made, i, error);
+        status = descriptor == NULL
+                     ? load_plugin(made, i, error)
+                     : plugin_adopt(descriptor, config->operators[i].use, &made->plugins[i], error);
         if (status == STATUS_OK) {
             status = check_parameters(made, i, error);
         }
@@ -109,6 +113,18 @@ enum status program_load(const struct config *config, struct program **program, 
     }
     *program = made;
     return status;
+}
+
+enum status program_load(const struct config *config, struct program **program, struct error *error)
+{
+    return program_make(config, NULL, program, error);
+}
+
+enum status program_adopt(const struct config *config, const leat_operator *descriptor,
+                          struct program **program, struct error *error)
+{
+    ensure(descriptor != NULL);
+    return program_make(config, descriptor, program, error);
 }
 
 enum status program_check(const struct program *program, struct error *error)

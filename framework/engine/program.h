@@ -12,6 +12,10 @@
  * `config` must outlive the program. STATUS_BAD_CONFIG with place and remedy. */
 enum status program_load(const struct config *config, struct program **program,
                          struct error *error);
+/** The same with `descriptor` as the operator of every node, whatever its "use" says: for the
+ * testing driver. */
+enum status program_adopt(const struct config *config, const leat_operator *descriptor,
+                          struct program **program, struct error *error);
 /** Calls init and close of every node, on empty stores: what the operators themselves refuse of
  * their parameters (a bad pattern) is found here. STATUS_BAD_CONFIG. Nothing else of a task exists.
  */

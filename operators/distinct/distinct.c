@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* distinct: passes the first record with a key, or with a value of a JSON field. See README.md. */
-#include "json_scan.h"
+#include "../json_scan.h"
 
 #include <stdlib.h>
 

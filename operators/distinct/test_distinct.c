@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing_expect.h"
+#include "../test_expect.h"
 
 Test(distinct, passes_the_first_of_each_key_unchanged)
 {
@@ -21,7 +21,7 @@ Test(distinct, remembers_through_a_restart)
     leat_driver *driver = open_driver(NULL);
     send_text(driver, "a", "1");
     expect_output(driver, "a", "1");
-    leat_driver_restart(driver);
+    cr_assert_eq(leat_driver_restart(driver), LEAT_OK);
     send_text(driver, "a", "2");
     expect_nothing(driver);
     leat_driver_destroy(driver);

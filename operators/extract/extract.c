@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* extract: makes fields of a JSON value the key, the value, or both. See README.md. */
-#include "json_scan.h"
+#include "../json_scan.h"
 
 #include <stdlib.h>
 

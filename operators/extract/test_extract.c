@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing_expect.h"
+#include "../test_expect.h"
 
 Test(extract, takes_key_and_value_from_fields)
 {

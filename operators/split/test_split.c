@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing_expect.h"
+#include "../test_expect.h"
 
 static void expect_tokens(leat_driver *driver, const char *value, const char *const *tokens)
 {
@@ -60,10 +60,10 @@ Test(split, keeps_timestamp_and_headers)
     leat_header header = {"trace", {"1", 1}};
     leat_record record = {
         .value = {"a b", 3}, .headers = &header, .header_count = 1, .timestamp_ms = 77};
-    cr_assert_eq(leat_driver_send(driver, &record), LEAT_OK);
+    cr_assert_eq(leat_driver_send(driver, NULL, &record), LEAT_OK);
     leat_record out;
     for (int i = 0; i < 2; i++) {
-        cr_assert(leat_driver_read(driver, 0, &out));
+        cr_assert(leat_driver_read(driver, NULL, &out));
         cr_assert_eq(out.timestamp_ms, 77);
         cr_assert_eq(out.header_count, 1);
     }
@@ -75,8 +75,8 @@ Test(split, takes_nul_bytes_as_part_of_a_token)
     leat_driver *driver = open_driver(NULL);
     leat_record record = {.value = {"a\0b c", 5}};
     leat_record out;
-    cr_assert_eq(leat_driver_send(driver, &record), LEAT_OK);
-    cr_assert(leat_driver_read(driver, 0, &out));
+    cr_assert_eq(leat_driver_send(driver, NULL, &record), LEAT_OK);
+    cr_assert(leat_driver_read(driver, NULL, &out));
     cr_assert_eq(out.key.size, 3);
     expect_output(driver, "c", "c");
     leat_driver_destroy(driver);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Testing expectations: what the tests of the operators share: sends text, compares what came out.
  */
-#ifndef LEAT_OPERATORS_TESTING_EXPECT_H
-#define LEAT_OPERATORS_TESTING_EXPECT_H
+#ifndef LEAT_OPERATORS_TEST_EXPECT_H
+#define LEAT_OPERATORS_TEST_EXPECT_H
 
-#include "testing_host.h"
+#include "leat/testing.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 /* PARAMS("name", "value", ...) or NULL. */
 #define PARAMS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -41,7 +42,7 @@ static inline void expect_bytes(leat_bytes bytes, const char *text)
 static inline void expect_output(leat_driver *driver, const char *key, const char *value)
 {
     leat_record record;
-    cr_assert(leat_driver_read(driver, 0, &record), "nothing came out, expected \"%s\"",
+    cr_assert(leat_driver_read(driver, NULL, &record), "nothing came out, expected \"%s\"",
               value == NULL ? "null" : value);
     expect_bytes(record.key, key);
     expect_bytes(record.value, value);
@@ -50,12 +51,12 @@ static inline void expect_output(leat_driver *driver, const char *key, const cha
 static inline void expect_nothing(leat_driver *driver)
 {
     leat_record record;
-    cr_assert_not(leat_driver_read(driver, 0, &record));
+    cr_assert_not(leat_driver_read(driver, NULL, &record));
 }
 
 static inline void send_text(leat_driver *driver, const char *key, const char *value)
 {
-    cr_assert_eq(leat_driver_send_text(driver, key, value, 1000), LEAT_OK, "%s",
+    cr_assert_eq(leat_driver_send_text(driver, NULL, key, value, 1000), LEAT_OK, "%s",
                  leat_driver_error(driver));
 }
 
@@ -63,7 +64,7 @@ static inline void send_text(leat_driver *driver, const char *key, const char *v
 static inline void expect_bad_record(leat_driver *driver, const char *key, const char *value,
                                      const char *part)
 {
-    cr_assert_eq(leat_driver_send_text(driver, key, value, 1000), LEAT_ERR_RECORD);
+    cr_assert_eq(leat_driver_send_text(driver, NULL, key, value, 1000), LEAT_ERR_RECORD);
     cr_assert_neq(strstr(leat_driver_error(driver), part), NULL, "\"%s\" lacks \"%s\"",
                   leat_driver_error(driver), part);
     expect_nothing(driver);
