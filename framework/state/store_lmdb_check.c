@@ -120,7 +120,8 @@ static bool meta_sound(const uint8_t *page, const struct disk_meta *meta)
 {
     return (page_flags(page) & PAGE_META) != 0 && meta->magic == meta_magic &&
            meta->version == meta_version && page_size_sound(meta->databases[0].pad) &&
-           meta->last_page >= 1 && meta->last_page < (UINT64_MAX >> 17) &&
+           meta->last_page >= 1 && meta->last_page < meta->map_size / meta->databases[0].pad &&
+           meta->map_size <= (UINT64_MAX >> 2) &&
            database_sound(&meta->databases[0], meta->last_page) &&
            database_sound(&meta->databases[1], meta->last_page);
 }

@@ -310,7 +310,8 @@ static enum status admit(struct lmdb_store *store, int file, struct lmdb_facts *
     }
     status = lmdb_check_tree(file, store->path, true, facts, error);
     if (status == STATUS_OK && ftruncate(file, (off_t)facts->claimed_size) != 0) {
-        status = system_failed(store, errno, "extending", error);
+        /* A size that no file can have was never that of this store. */
+        status = system_failed(store, errno == EFBIG ? MDB_CORRUPTED : errno, "extending", error);
     }
     return status;
 }
