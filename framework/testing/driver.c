@@ -9,10 +9,28 @@
 #include <string.h>
 #include <unistd.h>
 
-void driver_misused(const char *what, const char *name)
+static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place)
+{
+    (void)facts;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+void driver_remove_directory(const leat_driver *driver)
+{
+    if (driver->directory != NULL) {
+        (void)nftw(driver->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
+void driver_misused(const leat_driver *driver, const char *what, const char *name)
 {
     ensure(what != NULL && name != NULL);
     (void)fprintf(stderr, "leat/testing.h: %s \"%s\"\n", what, name);
+    if (driver != NULL) {
+        driver_remove_directory(driver);
+    }
     abort();
 }
 
@@ -61,7 +79,7 @@ static json_t *literal_text(const char *text)
     json_t *made = json_string(buffer_text(&escaped));
     buffer_finish(&escaped);
     if (made == NULL) {
-        driver_misused("a parameter is not UTF-8:", text);
+        driver_misused(NULL, "a parameter is not UTF-8:", text);
     }
     return made;
 }
@@ -73,7 +91,7 @@ static char *topology_of(const struct plugin *plugin, const char *const *params)
     json_t *sources = port_sources(plugin, from);
     for (; params != NULL && params[0] != NULL; params += 2) {
         if (params[1] == NULL) {
-            driver_misused("no value for parameter", params[0]);
+            driver_misused(NULL, "no value for parameter", params[0]);
         }
         put(given, params[0], literal_text(params[1]));
     }
@@ -126,14 +144,6 @@ static enum status make_directory(leat_driver *driver)
     free(driver->directory);
     driver->directory = NULL;
     return status;
-}
-
-static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place)
-{
-    (void)facts;
-    (void)kind;
-    (void)place;
-    return remove(path);
 }
 
 static enum status open_store(leat_driver *driver, struct task *task)
@@ -265,9 +275,7 @@ void leat_driver_destroy(leat_driver *driver)
          i++) {
         task_destroy(driver->tasks[i]);
     }
-    if (driver->directory != NULL) {
-        (void)nftw(driver->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    }
+    driver_remove_directory(driver);
     free(driver->tasks);
     free(driver->node_partitions);
     free(driver->directory);

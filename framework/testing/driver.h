@@ -41,8 +41,11 @@ struct leat_driver {
 /** Opens stores and instances of all tasks; and closes them. */
 enum status driver_open(leat_driver *driver);
 void driver_close(leat_driver *driver);
-/** A wrong name in a test: one line to stderr, then the end. */
-_Noreturn void driver_misused(const char *what, const char *name);
+/** A wrong name in a test: one line to stderr, then the end. Removes the stores of `driver` (may be
+ * NULL). */
+_Noreturn void driver_misused(const leat_driver *driver, const char *what, const char *name);
+/** Removes the folder with the stores. */
+void driver_remove_directory(const leat_driver *driver);
 /** The topic that a sink or repartition is written to. */
 const char *driver_topic(const leat_driver *driver, uint32_t node);
 

@@ -45,7 +45,7 @@ bool leat_driver_read(leat_driver *driver, const char *from, leat_record *record
         from = driver->config->sinks[0].topic;
     }
     if (from == NULL || !has_output(driver, from)) {
-        driver_misused("there is no output", from == NULL ? "(first)" : from);
+        driver_misused(driver, "there is no output", from == NULL ? "(first)" : from);
     }
     for (size_t i = 0; i < driver->output_count; i++) {
         struct driver_output *output = &driver->outputs[i];
@@ -73,18 +73,18 @@ static struct store_table *find_table(leat_driver *driver, const char *store)
     }
     free(full);
     if (found == NULL) {
-        driver_misused(driver->open ? "there is no store" : driver->error.text, store);
+        driver_misused(driver, driver->open ? "there is no store" : driver->error.text, store);
     }
     return found;
 }
 
-static uint64_t count_of(struct store_table *table)
+static uint64_t count_of(const leat_driver *driver, struct store_table *table)
 {
     struct error error;
     uint64_t count = 0;
     ensure(table != NULL);
     if (store_count(table, &count, &error) != STATUS_OK) {
-        driver_misused(error.text, "a store cannot be read");
+        driver_misused(driver, error.text, "a store cannot be read");
     }
     return count;
 }
@@ -101,7 +101,7 @@ leat_status leat_driver_get(leat_driver *driver, const char *store, leat_bytes k
         return LEAT_NOT_FOUND;
     }
     if (status != STATUS_OK) {
-        driver_misused(error.text, store);
+        driver_misused(driver, error.text, store);
     }
     *value = (leat_bytes){arena_copy(&driver->arena, found.data, found.size), found.size};
     return LEAT_OK;
@@ -109,7 +109,7 @@ leat_status leat_driver_get(leat_driver *driver, const char *store, leat_bytes k
 
 uint64_t leat_driver_count(leat_driver *driver, const char *store)
 {
-    return count_of(find_table(driver, store));
+    return count_of(driver, find_table(driver, store));
 }
 
 uint64_t leat_driver_timer_count(leat_driver *driver)
@@ -117,7 +117,7 @@ uint64_t leat_driver_timer_count(leat_driver *driver)
     uint64_t count = 0;
     for (uint32_t i = 0; driver->open && i < driver->program->graph->sub_topology_count; i++) {
         if (driver->tasks[i]->stateful) {
-            count += count_of(driver->tasks[i]->tables[0].table);
+            count += count_of(driver, driver->tasks[i]->tables[0].table);
         }
     }
     return count;

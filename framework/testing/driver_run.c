@@ -208,7 +208,7 @@ leat_status leat_driver_send(leat_driver *driver, const char *to, const leat_rec
     const char *first = driver->config->sources[0].topics[0];
     struct task_input *input = find_input(driver, GRAPH_NONE, to == NULL ? first : to, &task);
     if (input == NULL) {
-        driver_misused("there is no input", to);
+        driver_misused(driver, "there is no input", to);
     }
     enum status status = run_record(driver, task, input, record);
     return finish_call(driver, deliver_repartitions(driver, status));
