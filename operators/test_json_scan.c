@@ -123,14 +123,14 @@ Test(json_scan, refuses_what_is_not_and_says_where)
 
 Test(json_scan, bounds_the_depth)
 {
-    char text[2 * JSON_DEPTH + 8];
-    for (int depth = JSON_DEPTH; depth <= JSON_DEPTH + 1; depth++) {
+    char text[2 * SCAN_DEPTH + 8];
+    for (int depth = SCAN_DEPTH; depth <= SCAN_DEPTH + 1; depth++) {
         int size = snprintf(text, sizeof text, "{\"a\":");
         memset(text + size, '[', (size_t)depth - 1);
         memset(text + size + depth - 1, ']', (size_t)depth - 1);
         text[size + 2 * (depth - 1)] = '}';
         leat_status status = scan(text, (size_t)size + 2 * ((size_t)depth - 1) + 1, NULL, 0);
-        cr_assert_eq(status, depth == JSON_DEPTH ? LEAT_OK : LEAT_ERR_RECORD, "%d: %s", depth,
+        cr_assert_eq(status, depth == SCAN_DEPTH ? LEAT_OK : LEAT_ERR_RECORD, "%d: %s", depth,
                      failure);
     }
     cr_assert_not_null(strstr(failure, "nested too deeply at byte 132"), "%s", failure);
@@ -156,7 +156,7 @@ Test(json_scan, finds_names_whatever_escapes_they_are_written_with)
                                   {.name = "nam", .name_size = 3}};
     cr_assert_eq(scan(text, strlen(text), fields, 4), LEAT_OK, "%s", failure);
     for (size_t i = 0; i < 4; i++) {
-        cr_assert_eq(fields[i].kind, JSON_NUMBER);
+        cr_assert_eq(fields[i].kind, FIELD_NUMBER);
         cr_assert_eq(fields[i].text[0], (char)('1' + i));
     }
 }
