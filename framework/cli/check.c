@@ -129,10 +129,12 @@ static void print_good(const struct command_line *line, const struct program *pr
                      online ? ", topics as they must be" : "");
         return;
     }
-    json_t *object = json_pack("{s:s, s:b, s:s, s:I, s:I, s:b}", "file", config->file, "good", 1,
-                               "application", config->application, "nodes", (json_int_t)nodes,
-                               "sub_topologies", (json_int_t)parts, "online", (int)online);
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    json_t *file = json_string(config->file); /* NULL when its name is no UTF-8 */
+    json_t *object =
+        json_pack("{s:o, s:b, s:s, s:I, s:I, s:b}", "file", file == NULL ? json_null() : file,
+                  "good", 1, "application", config->application, "nodes", (json_int_t)nodes,
+                  "sub_topologies", (json_int_t)parts, "online", (int)online);
+    char *text = json_dumps(object, JSON_COMPACT);
     ensure(text != NULL);
     (void)puts(text);
     free(text);

@@ -17,24 +17,29 @@ static void add(json_t *list, json_t *value)
     ensure(failed == 0);
 }
 
-static json_t *value_json(const struct value *value)
+/* The value in effect, the operator's default included. */
+static json_t *parameter_json(const struct parameters *parameters, const leat_param *param)
 {
-    switch (value->kind) {
-    case VALUE_STRING:
-        return json_string(value->text);
-    case VALUE_INTEGER:
-        return json_integer(value->integer);
-    case VALUE_REAL:
-        return json_real(value->real);
-    case VALUE_BOOLEAN:
-        return json_boolean(value->boolean);
-    case VALUE_LIST:
+    const char *name = param->name;
+    switch (param->type) {
+    case LEAT_PARAM_INT:
+    case LEAT_PARAM_DURATION:
+    case LEAT_PARAM_SIZE:
+        return json_integer(parameters_int(parameters, name));
+    case LEAT_PARAM_DOUBLE:
+        return json_real(parameters_double(parameters, name));
+    case LEAT_PARAM_BOOL:
+        return json_boolean(parameters_bool(parameters, name));
+    case LEAT_PARAM_STRING:
+    case LEAT_PARAM_ENUM:
+        return json_string(parameters_string(parameters, name));
+    default:
         break;
     }
     json_t *list = json_array();
-    ensure(value->kind == VALUE_LIST);
-    for (size_t i = 0; i < value->item_count; i++) {
-        add(list, json_string(value->items[i]));
+    ensure(param->type == LEAT_PARAM_LIST);
+    for (size_t i = 0; i < parameters_count(parameters, name); i++) {
+        add(list, json_string(parameters_item(parameters, name, i)));
     }
     return list;
 }
@@ -47,8 +52,9 @@ static void put_operator(const struct program *program, const struct graph_node 
     json_t *params = json_object();
     json_t *stores = json_array();
     ensure(plugin != NULL);
-    for (size_t i = 0; i < given->param_count; i++) {
-        put(params, given->params[i].name, value_json(&given->params[i].value));
+    for (uint32_t i = 0; i < plugin->param_count; i++) {
+        put(params, plugin->params[i].name,
+            parameter_json(program->parameters[node->config_index], &plugin->params[i]));
     }
     for (uint32_t i = 0; i < plugin->store_count; i++) {
         add(stores, json_string(plugin->stores[i].name));

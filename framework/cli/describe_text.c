@@ -4,29 +4,34 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void append_value(struct buffer *text, const struct value *value)
+/* The value in effect, the operator's default included. */
+static void append_parameter(const struct parameters *parameters, const leat_param *param,
+                             struct buffer *text)
 {
-    switch (value->kind) {
-    case VALUE_STRING:
-        buffer_format(text, "\"%s\"", value->text);
+    const char *name = param->name;
+    switch (param->type) {
+    case LEAT_PARAM_INT:
+    case LEAT_PARAM_DURATION:
+    case LEAT_PARAM_SIZE:
+        buffer_format(text, "%" PRId64, parameters_int(parameters, name));
         return;
-    case VALUE_INTEGER:
-        buffer_format(text, "%" PRId64, value->integer);
+    case LEAT_PARAM_DOUBLE:
+        buffer_format(text, "%.15g", parameters_double(parameters, name));
         return;
-    case VALUE_REAL:
-        buffer_format(text, "%.15g", value->real);
+    case LEAT_PARAM_BOOL:
+        buffer_append_text(text, parameters_bool(parameters, name) ? "true" : "false");
         return;
-    case VALUE_BOOLEAN:
-        buffer_append_text(text, value->boolean ? "true" : "false");
-        return;
-    case VALUE_LIST:
+    case LEAT_PARAM_LIST:
         buffer_append_text(text, "[");
-        for (size_t i = 0; i < value->item_count; i++) {
-            ensure(value->items[i] != NULL);
-            buffer_format(text, "%s\"%s\"", i == 0 ? "" : ", ", value->items[i]);
+        for (size_t i = 0; i < parameters_count(parameters, name); i++) {
+            buffer_format(text, "%s\"%s\"", i == 0 ? "" : ", ",
+                          parameters_item(parameters, name, i));
         }
         buffer_append_text(text, "]");
         return;
+    default:
+        ensure(param->type == LEAT_PARAM_STRING || param->type == LEAT_PARAM_ENUM);
+        buffer_format(text, "\"%s\"", parameters_string(parameters, name));
     }
 }
 
@@ -54,9 +59,9 @@ static void append_operator(const struct program *program, uint32_t index, struc
                       given->backoff_ms);
     }
     buffer_append_text(text, "\n");
-    for (size_t i = 0; i < given->param_count; i++) {
-        buffer_format(text, "    parameter  %s = ", given->params[i].name);
-        append_value(text, &given->params[i].value);
+    for (uint32_t i = 0; i < plugin->param_count; i++) {
+        buffer_format(text, "    parameter  %s = ", plugin->params[i].name);
+        append_parameter(program->parameters[node->config_index], &plugin->params[i], text);
         buffer_append_text(text, "\n");
     }
     for (uint32_t i = 0; i < plugin->store_count; i++) {
