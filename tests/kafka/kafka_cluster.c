@@ -115,6 +115,7 @@ void cluster_write(struct broker *broker, const char *topic, int32_t partition, 
     free(copy);
     cluster_commit(producer);
     producer_close(producer);
+    cluster_settle(broker, topic, partition);
 }
 
 struct consumer *cluster_reader(struct broker *broker, const char *topic, int32_t partition,
@@ -214,4 +215,16 @@ void cluster_take(struct consumer *consumer, const struct consumer_event *assign
     }
     cr_assert_eq(consumer_assign(consumer, assignment, assigned->partition_count, &error),
                  STATUS_OK, "%s", error.text);
+}
+
+void cluster_settle(struct broker *broker, const char *topic, int32_t partition)
+{
+    int64_t start = 0, end = -1, stable = -1;
+    cr_assert_eq(broker_log_range(broker, topic, partition, &start, &end, &error), STATUS_OK);
+    struct consumer *reader = cluster_reader(broker, topic, partition, start, false);
+    while (stable != end) {
+        stable = cluster_await(reader, CONSUMER_END).offset;
+        cr_assert_eq(broker_log_range(broker, topic, partition, &start, &end, &error), STATUS_OK);
+    }
+    consumer_close(reader);
 }

@@ -30,8 +30,11 @@ void cluster_send(struct producer *producer, const char *topic, int32_t partitio
                   const char *value, uint64_t origin);
 /** Flushes and commits. */
 void cluster_commit(struct producer *producer);
-/** One committed transaction with these comma-separated values. */
+/** One committed and settled transaction with these comma-separated values. */
 void cluster_write(struct broker *broker, const char *topic, int32_t partition, const char *values);
+
+/** Waits until every transaction of the partition has its marker: a commit returns before. */
+void cluster_settle(struct broker *broker, const char *topic, int32_t partition);
 
 /** A plain reader of one partition as slot 0. */
 struct consumer *cluster_reader(struct broker *broker, const char *topic, int32_t partition,

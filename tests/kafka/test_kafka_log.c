@@ -123,6 +123,7 @@ Test(kafka_log, an_open_transaction_hides_its_records_and_moves_no_end)
     cr_assert_eq(high, 6, "the range ends at the high watermark: %lld", (long long)high);
 
     cr_assert_eq(producer_commit(producer, 5000, &error), STATUS_OK);
+    cluster_settle(broker, topic, 0);
     cluster_read_to_end(reader, text, sizeof text, &end);
     cr_assert_str_eq(text, "d,e");
     cr_assert_eq(end, 7, "behind the marker");
@@ -146,6 +147,7 @@ Test(kafka_log, aborted_records_are_never_read)
     cr_assert_eq(producer_begin(producer, &error), STATUS_OK);
     cluster_send(producer, topic, 0, "ever", 1);
     cluster_commit(producer);
+    cluster_settle(broker, topic, 0);
     int64_t end = -1;
     struct consumer *reader = cluster_reader(broker, topic, 0, 0, false);
     cluster_read_to_end(reader, text, sizeof text, &end);

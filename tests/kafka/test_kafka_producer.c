@@ -80,6 +80,7 @@ Test(kafka_producer, a_newer_producer_of_the_same_id_fences_the_older)
     cr_assert_eq(producer_begin(newer, &error), STATUS_OK);
     cluster_send(newer, topic, 0, "newer", 0);
     cluster_commit(newer);
+    cluster_settle(broker, topic, 0);
     int64_t end = 0;
     struct consumer *reader = cluster_reader(broker, topic, 0, 0, false);
     cluster_read_to_end(reader, text, sizeof text, &end);
