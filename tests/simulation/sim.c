@@ -415,6 +415,11 @@ static int64_t read_monotonic(struct clock *clock)
     return ((struct sim_clock *)(void *)clock)->sim->now_us + 1;
 }
 
+static int64_t read_coarse(struct clock *clock)
+{
+    return read_monotonic(clock) / 4000 * 4000;
+}
+
 static int64_t read_wall(struct clock *clock)
 {
     return sim_wall_ms(((struct sim_clock *)(void *)clock)->sim);
@@ -429,6 +434,9 @@ static void sleep_virtually(struct clock *clock, int64_t us)
 
 void sim_clock_init(struct sim_clock *clock, struct sim *sim)
 {
-    clock->clock = (struct clock){read_monotonic, read_wall, sleep_virtually};
+    clock->clock = (struct clock){.monotonic_us = read_monotonic,
+                                  .wall_ms = read_wall,
+                                  .sleep_us = sleep_virtually,
+                                  .coarse_us = read_coarse};
     clock->sim = sim;
 }

@@ -396,6 +396,7 @@ struct broker *sim_broker_open(struct sim_cluster *cluster, const struct broker_
 {
     struct sim_handle *handle = memory_allocate(sizeof *handle);
     handle->broker.ops = &operations;
+    handle->broker.commit_gap_us = sim_chance(cluster->sim, 5000) ? 5000 : 0;
     handle->cluster = cluster;
     handle->session_us = settings->session_timeout_ms * 1000;
     handle->transaction_us = settings->transaction_timeout_ms * 1000;

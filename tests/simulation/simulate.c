@@ -5,6 +5,7 @@
  *
  *   simulate --seed N [--verbose]      one seed, in this process; --verbose shows every step
  *   simulate --seeds A..B [--jobs N] [--seconds S] [--all]
+ *   simulate --twice A..B              each seed twice: the traces must be the same (I12)
  *
  * Exit 0: all hold. 1: some do not; each is printed with the command that replays it.
  */
@@ -207,10 +208,40 @@ static int run_many(struct run *run)
     return totals->failed == 0 ? 0 : 1;
 }
 
+static void run_in_child(uint64_t seed, struct verdict *verdict)
+{
+    struct job job;
+    start_job(&job, seed);
+    if (!read_verdict(job.result, verdict)) {
+        memset(verdict, 0, sizeof *verdict); /* crashed: the same way twice */
+    }
+    close(job.result);
+    waitpid(job.pid, NULL, 0);
+}
+
+static int run_twice(const struct run *run)
+{
+    int64_t different = 0;
+    for (uint64_t seed = run->first; seed <= run->last; seed++) {
+        struct verdict one;
+        struct verdict two;
+        run_in_child(seed, &one);
+        run_in_child(seed, &two);
+        if (one.hash != two.hash) {
+            different++;
+            printf("seed %" PRIu64 ": traces %016" PRIx64 " and %016" PRIx64 "\n", seed, one.hash,
+                   two.hash);
+        }
+    }
+    printf("%" PRIu64 " seeds twice, %" PRId64 " differ\n", run->last - run->first + 1, different);
+    return different == 0 ? 0 : 1;
+}
+
 static _Noreturn void usage(void)
 {
     fputs("usage: simulate --seed N [--verbose]\n"
-          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all]\n",
+          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all]\n"
+          "       simulate --twice A..B\n",
           stderr);
     exit(2);
 }
@@ -219,6 +250,7 @@ int main(int argc, char **argv)
 {
     struct run run = {.first = 1, .last = 0, .jobs = 1, .program = argv[0]};
     bool one = false;
+    bool twice = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--verbose") == 0) {
@@ -230,7 +262,8 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--seed") == 0) {
             one = true;
             run.first = strtoull(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--seeds") == 0) {
+        } else if (strcmp(argv[i], "--seeds") == 0 || strcmp(argv[i], "--twice") == 0) {
+            twice = strcmp(argv[i], "--twice") == 0;
             if (sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &run.first, &run.last) != 2) {
                 usage();
             }
@@ -248,5 +281,5 @@ int main(int argc, char **argv)
     if (run.last < run.first || run.jobs < 1 || run.jobs > JOB_LIMIT) {
         usage();
     }
-    return run_many(&run);
+    return twice ? run_twice(&run) : run_many(&run);
 }
