@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/arena.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "plugin/plugin.h"
@@ -14,10 +15,12 @@
 static char folder[] = "/tmp/leat_plugin_XXXXXX"; /* each test is a process of its own */
 static struct error error;
 static struct plugin *plugin;
+static struct arena paths;
 
 static void set_up(void)
 {
     cr_assert_not_null(mkdtemp(folder));
+    arena_init(&paths, 0);
     unsetenv("LEAT_OPERATOR_PATH");
 }
 
@@ -28,13 +31,17 @@ static void remove_folder(void)
     cr_assert_eq(pclose(shell), 0);
     free(command);
     plugin_unload(plugin);
+    arena_finish(&paths);
 }
 TestSuite(plugin, .init = set_up, .fini = remove_folder);
 
-/* `name` in the test's folder; freed with the process. */
+/* `name` in the test's folder; lives as long as the test. */
 static char *at(const char *name)
 {
-    return memory_format("%s/%s", folder, name);
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = arena_take(&paths, size);
+    (void)snprintf(path, size, "%s/%s", folder, name);
+    return path;
 }
 
 static char *copy_file(const char *from, const char *name)
