@@ -13,16 +13,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_FENCED = 3, EXIT_DIFFERENT = 4 };
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_FENCED = 3,
+    EXIT_DIFFERENT = 4
+};
 
-/** An option `--name VALUE` or `--name=VALUE` (value NULL in the table: a flag). The tables feed --help,
- *  the parser and its suggestions. A command's own option hides the common one of that name: --set of
- *  `topics create` is the topic's, and then command_config knows no --set. */
+/** An option `--name VALUE` or `--name=VALUE` (value NULL in the table: a flag). The tables feed
+ * --help, the parser and its suggestions. A command's own option hides the common one of that name:
+ * --set of `topics create` is the topic's, and then command_config knows no --set. */
 struct option_spec {
-    const char *name;       /* without dashes */
-    const char *value;      /* what help calls the value; NULL = a flag */
+    const char *name;  /* without dashes */
+    const char *value; /* what help calls the value; NULL = a flag */
     const char *summary;
-    const char *values;     /* "a,b,c" when only these are allowed, first = default; or NULL */
+    const char *values; /* "a,b,c" when only these are allowed, first = default; or NULL */
 };
 
 struct command_line;
@@ -57,8 +63,8 @@ enum status command_config(const struct command_line *line, size_t index, struct
 /** Opens the broker the config names (checks the Kafka properties with kafka_property_refusal). */
 enum status command_broker(const struct config *config, struct broker **broker,
                            struct error *error);
-/** Prints `topology: text` to stderr and returns the exit code for the error: 2 for STATUS_BAD_CONFIG, 3
- *  for a fencing, else 1. */
+/** Prints `topology: text` to stderr and returns the exit code for the error: 2 for
+ * STATUS_BAD_CONFIG, 3 for a fencing, else 1. */
 int command_failed(const struct error *error);
 /** Prints a usage error about this command and returns EXIT_USAGE. */
 int command_usage(const struct command_line *line, const char *format, ...)
