@@ -12,6 +12,14 @@ static int64_t system_monotonic_us(struct clock *clock)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static int64_t system_coarse_us(struct clock *clock)
+{
+    (void)clock;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static int64_t system_wall_ms(struct clock *clock)
 {
     (void)clock;
@@ -30,6 +38,7 @@ static void system_sleep_us(struct clock *clock, int64_t us)
 
 struct clock *clock_system(void)
 {
-    static struct clock system = {system_monotonic_us, system_wall_ms, system_sleep_us};
+    static struct clock system = {system_monotonic_us, system_wall_ms, system_sleep_us,
+                                  system_coarse_us};
     return &system;
 }

@@ -9,12 +9,16 @@
 #ifndef LEAT_BASE_CLOCK_H
 #define LEAT_BASE_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock {
     int64_t (*monotonic_us)(struct clock *);
     int64_t (*wall_ms)(struct clock *);
     void (*sleep_us)(struct clock *, int64_t us);
+    /** The monotonic clock to within some ms, never ahead of it, for many reads a microsecond;
+     * NULL: the exact one is cheap enough. */
+    int64_t (*coarse_us)(struct clock *);
 };
 
 /** The system's clock: a constant object that needs no finish; any thread. */
@@ -23,6 +27,10 @@ struct clock *clock_system(void);
 static inline int64_t clock_monotonic_us(struct clock *clock)
 {
     return clock->monotonic_us(clock);
+}
+static inline int64_t clock_coarse_us(struct clock *clock)
+{
+    return clock->coarse_us != NULL ? clock->coarse_us(clock) : clock->monotonic_us(clock);
 }
 static inline int64_t clock_monotonic_ms(struct clock *clock)
 {

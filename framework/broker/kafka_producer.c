@@ -214,12 +214,8 @@ static size_t wire_size(const struct broker_output *output)
     return size;
 }
 
-static bool bad_timestamp(const struct kafka_limits *limits, int64_t timestamp_ms)
+static bool far_from(const struct kafka_limits *limits, int64_t timestamp_ms, int64_t now)
 {
-    if (timestamp_ms < 0 || !limits->create_time) {
-        return false;
-    }
-    int64_t now = clock_wall_ms(clock_system());
     bool early =
         limits->before_max_ms < now && timestamp_ms < now - limits->before_max_ms - CLOCK_MARGIN_MS;
     bool late = limits->after_max_ms < INT64_MAX - now &&
@@ -227,8 +223,20 @@ static bool bad_timestamp(const struct kafka_limits *limits, int64_t timestamp_m
     return early || late;
 }
 
+/* The clock is read only where the last reading would refuse: it costs as much as a record. */
+static bool bad_timestamp(struct kafka_producer *producer, const struct kafka_limits *limits,
+                          int64_t timestamp_ms)
+{
+    if (timestamp_ms < 0 || !limits->create_time ||
+        !far_from(limits, timestamp_ms, producer->wall_ms)) {
+        return false;
+    }
+    producer->wall_ms = clock_wall_ms(clock_system());
+    return far_from(limits, timestamp_ms, producer->wall_ms);
+}
+
 /* What the broker would refuse, as far as the topic's settings tell. */
-static enum status check_output(const struct kafka_producer *producer,
+static enum status check_output(struct kafka_producer *producer,
                                 const struct kafka_output_topic *topic,
                                 const struct broker_output *output, size_t size,
                                 struct error *error)
@@ -247,7 +255,7 @@ static enum status check_output(const struct kafka_producer *producer,
         return error_set(error, STATUS_BAD_RECORD, ERROR_OTHER,
                          "a record without a key for topic %s, which is compacted", topic->name);
     }
-    if (bad_timestamp(limits, output->timestamp_ms)) {
+    if (bad_timestamp(producer, limits, output->timestamp_ms)) {
         return error_set(error, STATUS_BAD_RECORD, ERROR_BAD_TIMESTAMP,
                          "timestamp %lld ms for topic %s, which takes none so far from now: see "
                          "its message.timestamp.before.max.ms and message.timestamp.after.max.ms",

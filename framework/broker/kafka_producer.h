@@ -48,6 +48,7 @@ struct kafka_producer {
     uint64_t transaction; /* number of the present one */
     uint64_t queued, reported;
     uint32_t since_poll, since_flush;
+    int64_t wall_ms; /* when a timestamp was last judged by the clock */
     bool committing; /* a commit was begun and its outcome is open */
 
     /* Of the present transaction. */

@@ -118,6 +118,9 @@ static inline struct clock *machine_clock(struct worker *worker)
 }
 /** Reads the clock into now_us; the wall clock every 10 ms. */
 void machine_tick(struct worker *worker);
+/** Moves now_us on to within some ms of the clock: after each unit, where the exact clock would
+ * cost more than the unit. */
+void machine_tick_coarse(struct worker *worker);
 static inline int64_t machine_wall_ms(const struct worker *worker)
 {
     return worker->now_us / 1000 + worker->wall_delta_ms;

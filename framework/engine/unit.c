@@ -134,7 +134,7 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
     }
     int64_t began_us = worker->now_us;
     status = task_run_timer(task, machine_wall_ms(worker), error);
-    machine_tick(worker);
+    machine_tick_coarse(worker);
     if (status == STATUS_NOT_FOUND) {
         return status;
     }
@@ -192,7 +192,7 @@ static enum status call_record(struct worker *worker, struct task *task,
         }
         int64_t began_us = worker->now_us;
         status = task_run_record(task, input, record, machine_wall_ms(worker), error);
-        machine_tick(worker);
+        machine_tick_coarse(worker);
         if (status == STATUS_BAD_RECORD) {
             enum status committed = STATUS_OK;
             if (retry_unit(worker, task, &committed, error)) {

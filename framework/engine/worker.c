@@ -30,6 +30,14 @@ void machine_tick(struct worker *worker)
     }
 }
 
+void machine_tick_coarse(struct worker *worker)
+{
+    int64_t now_us = clock_coarse_us(machine_clock(worker));
+    if (now_us > worker->now_us) {
+        worker->now_us = now_us;
+    }
+}
+
 void machine_sleep(struct worker *worker, int64_t ms)
 {
     int64_t until_us = worker->now_us + ms * 1000;
