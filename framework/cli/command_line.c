@@ -98,6 +98,7 @@ static enum status unknown_option(const struct command *command, const char *nam
 static bool is_listed(const char *value, const char *list)
 {
     size_t size = strlen(value);
+    ensure(*list != 0);
     for (const char *at = list; *at != 0;) {
         size_t item = strcspn(at, ",");
         if (item == size && strncmp(at, value, size) == 0) {
@@ -284,6 +285,7 @@ enum status command_line_parse(const struct command *const *commands, int argc,
 void command_line_destroy(struct command_line *line)
 {
     if (line != NULL) {
+        ensure(line->arguments != NULL);
         free(line->arguments);
         free(line->options);
         free(line);
@@ -345,5 +347,6 @@ bool command_flag(const struct command_line *line, const char *name)
 
 bool command_json(const struct command_line *line)
 {
+    ensure(line != NULL);
     return command_flag(line, "json");
 }

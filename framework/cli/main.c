@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +33,17 @@ static const struct command *const commands[] = {
     &command_state,
 #endif
     &command_schema,    &command_version, NULL};
+
+static const struct command *find_command(const char *name)
+{
+    ensure(name != NULL);
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
+        }
+    }
+    return NULL;
+}
 
 static void set_log(const struct command_line *line)
 {
@@ -73,14 +83,16 @@ int main(int argc, char **argv)
     } else if (status == STATUS_NOT_FOUND) {
         code = print_help(command_line_command(line));
     } else {
-        (void)fprintf(stderr, "topology: %s (see topology --help)\n", error.text);
+        const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
+        (void)fprintf(stderr, "topology: %s (see topology %s%s--help)\n", error.text,
+                      command == NULL ? "" : command->name, command == NULL ? "" : " ");
         return EXIT_USAGE;
     }
     command_line_destroy(line);
     ensure(code >= EXIT_DONE && code <= EXIT_DIFFERENT);
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
-        (void)fprintf(stderr, "topology: stdout: %s\n", strerror(errno));
-        code = EXIT_FAILED;
+    bool written = ferror(stdout) == 0 && fflush(stdout) == 0;
+    if (!written) {
+        (void)fprintf(stderr, "topology: stdout: not all results could be written\n");
     }
-    return code;
+    return written || code != EXIT_DONE ? code : EXIT_FAILED;
 }

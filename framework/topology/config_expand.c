@@ -17,6 +17,7 @@ static bool is_name_char(char c)
 static enum status expand_one(const struct config_reader *reader, const struct config_node *node,
                               const char **at, struct buffer *out, struct error *error)
 {
+    ensure((*at)[-1] == '{' && (*at)[-2] == '$');
     const char *close = strchr(*at, '}');
     size_t name_size = 0;
     while (is_name_char((*at)[name_size])) {
@@ -64,6 +65,7 @@ static enum status expand_one(const struct config_reader *reader, const struct c
 static enum status expand_text(const struct config_reader *reader, struct config_node *node,
                                struct error *error)
 {
+    ensure(node->kind == NODE_TEXT && node->text != NULL);
     if (strstr(node->text, "${") == NULL) {
         return STATUS_OK;
     }

@@ -52,6 +52,7 @@ static enum status check_name(const struct config_reader *reader, const struct c
 enum status config_check_text(const struct config_reader *reader, const struct config_node *node,
                               const char *extra, size_t maximum, struct error *error)
 {
+    ensure(extra != NULL && maximum > 0);
     enum status status = config_expect(reader, node, NODE_TEXT, "a string", error);
     return status != STATUS_OK ? status
                                : check_name(reader, node, node->text, extra, maximum, error);
@@ -79,6 +80,7 @@ static enum status parse_number(const struct config_reader *reader, const struct
                                 const struct config_key *key, int64_t *number, struct error *error)
 {
     bool good = false;
+    ensure(key->type == KEY_INTEGER || key->type == KEY_DURATION || key->type == KEY_SIZE);
     if (node->kind == NODE_INTEGER) {
         *number = node->integer;
         good = true;
@@ -149,6 +151,7 @@ static enum status read_path(const struct config_reader *reader, const struct co
                              const struct config_key *key, void *base, struct error *error)
 {
     bool use = key->type == KEY_USE;
+    ensure(use || key->type == KEY_PATH);
     const char *expected = use ? "the name or path of an operator" : "a path";
     enum status status = config_expect(reader, node, NODE_TEXT, expected, error);
     if (status != STATUS_OK) {
@@ -167,6 +170,7 @@ static enum status read_path(const struct config_reader *reader, const struct co
 static enum status read_text(const struct config_reader *reader, const struct config_node *node,
                              const struct config_key *key, void *base, struct error *error)
 {
+    ensure(key->extra != NULL && key->maximum > 0);
     enum status status = config_check_text(reader, node, key->extra, (size_t)key->maximum, error);
     if (status == STATUS_OK) {
         write_text(key, base, config_copy(reader->arena, node->text, strlen(node->text)));
@@ -185,6 +189,7 @@ static enum status read_entries(const struct config_reader *reader, const struct
     if (status != STATUS_OK) {
         return status;
     }
+    ensure(key->entry_size > sizeof(char *) && key->line_offset >= sizeof(char *));
     uint8_t *entries = config_take(reader->arena, node->count * key->entry_size);
     size_t count = 0;
     for (const struct config_node *child = node->first; child != NULL; child = child->next) {

@@ -178,22 +178,40 @@ static bool all_loopback(const char *servers)
     return count > 0;
 }
 
+/* `name` may stand in none of the scopes from the first one given on. */
+static enum status refuse_property(const struct config_reader *reader, const struct config *config,
+                                   size_t first, const char *name, const char *expected,
+                                   struct error *error)
+{
+    static const char *const scope_names[] = {"properties", "consumer", "producer"};
+    const struct config_properties *const scopes[] = {
+        &config->broker.common, &config->broker.consumer, &config->broker.producer};
+    const struct config_node *broker = find(reader, "broker", NULL);
+    ensure(first < 3);
+    for (size_t i = first; i < 3; i++) {
+        if (find_property(scopes[i], name) != NULL) {
+            const struct config_node *scope = config_node_child(broker, scope_names[i]);
+            return config_node_error(reader, config_node_child(scope, name), error,
+                                     "expected %s, found it here", expected);
+        }
+    }
+    return STATUS_OK;
+}
+
 static enum status check_kafka(const struct config_reader *reader, const struct config *config,
                                struct error *error)
 {
-    static const char *const shared[] = {"bootstrap.servers", "security.protocol"};
-    const struct config_properties *scopes[] = {&config->broker.consumer, &config->broker.producer};
-    static const char *const scope_names[] = {"consumer", "producer"};
-    const struct config_node *broker = find(reader, "broker", NULL);
-    for (size_t i = 0; i < 4; i++) {
-        if (find_property(scopes[i / 2], shared[i % 2]) != NULL) {
-            return config_node_error(
-                reader,
-                config_node_child(config_node_child(broker, scope_names[i / 2]), shared[i % 2]),
-                error,
-                "expected it in broker.properties, where all clients share it, found it "
-                "here");
-        }
+    static const char *const shared = "it in broker.properties, where all clients share it";
+    enum status status = refuse_property(reader, config, 1, "bootstrap.servers", shared, error);
+    if (status == STATUS_OK) {
+        status = refuse_property(reader, config, 1, "security.protocol", shared, error);
+    }
+    if (status == STATUS_OK) {
+        status = refuse_property(reader, config, 0, "metadata.broker.list",
+                                 "the brokers in bootstrap.servers alone", error);
+    }
+    if (status != STATUS_OK) {
+        return status;
     }
     const struct named_value *servers = find_property(&config->broker.common, "bootstrap.servers");
     const struct config_node *properties = find(reader, "broker", "properties");
@@ -242,6 +260,7 @@ static int compare_named(const void *a, const void *b)
 {
     const struct named_node *left = a;
     const struct named_node *right = b;
+    ensure(left->name != NULL && right->name != NULL);
     int order = strcmp(left->name, right->name);
     return order != 0 ? order : (left->place > right->place) - (left->place < right->place);
 }
@@ -263,6 +282,7 @@ static enum status check_names(const struct config_reader *reader, const struct 
             all[count] = (struct named_node){node->key, node, count};
         }
     }
+    ensure(count == size);
     qsort(all, count, sizeof *all, compare_named);
     for (size_t i = 1; i < count; i++) {
         if (strcmp(all[i - 1].name, all[i].name) == 0) {
@@ -286,6 +306,7 @@ static int compare_topics(const void *a, const void *b)
 {
     const struct topic_place *left = a;
     const struct topic_place *right = b;
+    ensure(left->node != NULL && right->node != NULL);
     int order = strcmp(left->topic, right->topic);
     return order != 0 ? order : (left->place > right->place) - (left->place < right->place);
 }
@@ -331,6 +352,7 @@ static enum status check_topics(const struct config_reader *reader, const struct
             item = item == NULL ? NULL : item->next;
         }
     }
+    ensure(count == size);
     qsort(all, count, sizeof *all, compare_topics);
     for (size_t i = 1; i < count; i++) {
         if (strcmp(all[i - 1].topic, all[i].topic) == 0) {

@@ -54,6 +54,7 @@ static bool take_char(struct scan *scan, char expected)
 static bool hex4(struct scan *scan, uint32_t *code)
 {
     *code = 0;
+    ensure(scan->at <= scan->end);
     for (int i = 0; i < 4; i++, scan->at++) {
         if (scan->at == scan->end) {
             return false;
@@ -104,6 +105,7 @@ static bool scan_escape(struct scan *scan)
         return false;
     }
     char c = *scan->at++;
+    ensure(sizeof from == sizeof to);
     if (c != 'u') {
         const char *known = c == 0 ? NULL : strchr(from, c);
         if (known == NULL) {
@@ -157,12 +159,14 @@ static bool scan_string(struct scan *scan)
 
 static uint64_t hash_node(const struct config_node *parent, const char *key, size_t size)
 {
+    ensure(parent != NULL);
     uint64_t hash = hash_table(key, size);
     return hash ^ hash_table(&parent, sizeof parent);
 }
 
 static void table_put(struct scan *scan, struct config_node *node)
 {
+    ensure(scan->table_used < scan->table_size); /* else the search would not end */
     uint64_t slot = hash_node(node->parent, node->key, strlen(node->key));
     while (scan->table[slot & (scan->table_size - 1)] != NULL) {
         slot++;
@@ -203,6 +207,7 @@ static struct config_node *table_find(struct scan *scan, const struct config_nod
 
 static enum outcome scan_member(struct scan *scan, struct config_node *object)
 {
+    ensure(object->kind == NODE_OBJECT);
     skip_space(scan);
     if (!scan_string(scan)) {
         return SCAN_MALFORMED;
@@ -228,6 +233,7 @@ static enum outcome scan_member(struct scan *scan, struct config_node *object)
 /* After the opening bracket. */
 static enum outcome scan_children(struct scan *scan, struct config_node *node, char close)
 {
+    ensure(scan->depth >= 1 && scan->depth <= CONFIG_DEPTH);
     if (take_char(scan, close)) {
         return SCAN_GOOD;
     }
@@ -250,6 +256,7 @@ static enum outcome scan_children(struct scan *scan, struct config_node *node, c
 
 static enum outcome scan_value(struct scan *scan, struct config_node *node)
 {
+    ensure(node->count == 0 && scan->depth <= CONFIG_DEPTH);
     skip_space(scan);
     if (scan->at == scan->end) {
         return SCAN_MALFORMED;
@@ -290,6 +297,7 @@ enum status config_scan(struct config_reader *reader, const char *text, size_t s
     skip_space(&scan);
     (*root)->line = scan.line;
     enum outcome outcome = scan_value(&scan, *root);
+    ensure(outcome != SCAN_GOOD || scan.depth == 0);
     skip_space(&scan);
     *malformed = outcome == SCAN_MALFORMED || (outcome == SCAN_GOOD && scan.at != scan.end);
     free(scan.table);

@@ -23,6 +23,7 @@ static void add(json_t *list, json_t *value)
 static json_t *reference(const char *name)
 {
     char text[64];
+    ensure(*name != 0);
     (void)snprintf(text, sizeof text, "#/$defs/%s", name);
     json_t *object = json_object();
     put(object, "$ref", json_string(text));
@@ -32,6 +33,7 @@ static json_t *reference(const char *name)
 static json_t *string_with(const char *keyword, const char *value)
 {
     json_t *object = json_object();
+    ensure(object != NULL && value != NULL);
     put(object, "type", json_string("string"));
     put(object, keyword, json_string(value));
     return object;
@@ -53,6 +55,7 @@ static json_t *object_schema(const struct config_key *keys);
 
 static json_t *open_object(json_t *values)
 {
+    ensure(values != NULL);
     json_t *object = json_object();
     put(object, "type", json_string("object"));
     json_t *foreign = json_object();
@@ -129,6 +132,7 @@ static json_t *inputs_schema(void)
     json_t *ports = open_object(reference("from"));
     put(ports, "minProperties", json_integer(1));
     json_t *choices = json_array();
+    ensure(choices != NULL);
     add(choices, reference("from"));
     add(choices, ports);
     json_t *object = json_object();
@@ -226,6 +230,7 @@ static json_t *type_list(const char *const *types)
 
 static json_t *either(json_t *first, json_t *second)
 {
+    ensure(first != NULL && second != NULL && first != second);
     json_t *choices = json_array();
     add(choices, first);
     add(choices, second);
@@ -237,6 +242,7 @@ static json_t *either(json_t *first, json_t *second)
 static json_t *secret_schema(void)
 {
     json_t *properties = json_object();
+    ensure(properties != NULL);
     put(properties, "env", string_with("description", "name of an environment variable"));
     put(properties, "file", string_with("description", "path of a file with mode 0600"));
     json_t *object = json_object();
@@ -275,6 +281,7 @@ static json_t *definitions(void)
 char *config_schema(void)
 {
     json_t *schema = object_schema(config_keys);
+    ensure(json_object_get(schema, "required") != NULL);
     json_t *one_of =
         json_loads("[{\"required\":[\"topic\"]},{\"required\":[\"topics\"]}]", 0, NULL);
     json_t *source = json_object_get(

@@ -243,6 +243,7 @@ static void drop_rival(struct config_node *node, const struct config_key *key)
                         : key->type == KEY_TOPICS ? "topic"
                                                   : NULL;
     struct config_node *child = rival == NULL ? NULL : config_node_child(node, rival);
+    ensure(node->kind == NODE_OBJECT);
     if (child != NULL) {
         config_node_unlink(child);
     }
@@ -286,6 +287,7 @@ static enum status set_in_table(struct set *set, struct config_node *node,
 static enum status apply_broker(struct config_reader *reader, const char *text, struct error *error)
 {
     struct set set = {.reader = reader, .origin = "--broker", .error = error};
+    ensure(text != NULL);
     bool local = strncmp(text, "local:", 6) == 0 && text[6] != 0;
     const char *port = strrchr(text, ':');
     bool kafka = strncmp(text, "kafka:", 6) == 0 && text[6] != 0 && port > text + 6 &&

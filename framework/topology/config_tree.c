@@ -45,6 +45,7 @@ struct config_node *config_node_add(struct arena *arena, struct config_node *par
                                     const char *key, size_t key_size)
 {
     struct config_node *node = config_take(arena, sizeof *node);
+    ensure(key != NULL || key_size == 0);
     node->key = key == NULL ? NULL : config_copy(arena, key, key_size);
     if (parent != NULL) {
         config_node_append(parent, node);
@@ -103,6 +104,7 @@ struct config_node *config_node_child(const struct config_node *object, const ch
 static bool is_plain(const char *key)
 {
     const char *at = key;
+    ensure(key != NULL);
     while ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
            *at == '_' || *at == '-') {
         at++;

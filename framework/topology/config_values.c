@@ -80,6 +80,7 @@ static enum status read_feed(const struct config_reader *reader, const struct co
 {
     enum status status =
         config_expect(reader, node, NODE_TEXT, "the name of a node or \"node.port\"", error);
+    ensure(feeds->names != NULL && feeds->lines != NULL);
     if (status == STATUS_OK) {
         feeds->lines[feeds->count] = config_node_line(node);
         feeds->names[feeds->count++] = config_copy(reader->arena, node->text, strlen(node->text));

@@ -80,6 +80,7 @@ static void add_outputs(struct graph_node *node, const struct graph_shape *shape
 
 static int compare_names(const void *a, const void *b)
 {
+    ensure(a != NULL && b != NULL);
     return strcmp(((const struct graph_name *)a)->name, ((const struct graph_name *)b)->name);
 }
 

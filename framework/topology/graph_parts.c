@@ -13,6 +13,7 @@
 
 static uint32_t root_of(uint32_t *parents, uint32_t end)
 {
+    ensure(end < GRAPH_NONE);
     while (parents[end] != end) {
         parents[end] = parents[parents[end]];
         end = parents[end];
@@ -186,6 +187,7 @@ enum status graph_divide(const struct graph_build *build)
         if (node->kind == GRAPH_REPARTITION) {
             node->reader = numbers[root_of(parents, read_end(graph, i))];
         }
+        ensure(node->sub_topology < graph->sub_topology_count);
     }
     free(numbers);
     free(parents);
