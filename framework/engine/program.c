@@ -10,6 +10,7 @@
 /* The plugin of operator `index`: one that is loaded already when the file is the same. */
 static enum status load_plugin(struct program *program, size_t index, struct error *error)
 {
+    ensure(program->plugins[index] == NULL);
     const struct config *config = program->config;
     const struct config_operator *node = &config->operators[index];
     const struct plugin_path path = {(const char *const *)config->operator_directories,
@@ -39,6 +40,7 @@ static enum status load_plugin(struct program *program, size_t index, struct err
 
 static enum status check_parameters(struct program *program, size_t index, struct error *error)
 {
+    ensure(program->plugins[index] != NULL);
     const struct config *config = program->config;
     const struct config_operator *node = &config->operators[index];
     char *node_path = memory_format("$.operators.%s", node->name);
@@ -51,6 +53,7 @@ static enum status check_parameters(struct program *program, size_t index, struc
 
 static const char **port_names(const leat_port *ports, uint32_t count)
 {
+    ensure(count == 0 || ports != NULL);
     const char **names = memory_allocate((count + 1) * sizeof *names);
     for (uint32_t i = 0; i < count; i++) {
         names[i] = ports[i].name;
@@ -60,6 +63,7 @@ static const char **port_names(const leat_port *ports, uint32_t count)
 
 static enum status build_graph(struct program *program, struct error *error)
 {
+    ensure(program->graph == NULL);
     size_t count = program->config->operator_count;
     struct graph_shape *shapes = memory_allocate((count + 1) * sizeof *shapes);
     const char ***names = memory_allocate((2 * count + 1) * sizeof *names);
@@ -129,6 +133,7 @@ enum status program_adopt(const struct config *config, const leat_operator *desc
 
 enum status program_check(const struct program *program, struct error *error)
 {
+    ensure(program->graph != NULL && error != NULL);
     const struct graph *graph = program->graph;
     int32_t *node_partitions = memory_allocate((graph->node_count + 1) * sizeof *node_partitions);
     struct random random;

@@ -25,6 +25,7 @@ struct entries {
 
 static void add_directory(struct catalogue_directories *directories, char *directory)
 {
+    ensure(directory != NULL);
     for (size_t i = 0; i < directories->count; i++) {
         if (strcmp(directories->items[i], directory) == 0) {
             free(directory);
@@ -57,6 +58,7 @@ static void add_installed(struct catalogue_directories *directories)
         return;
     }
     binary[size] = 0;
+    ensure(binary[0] == '/');
     *strrchr(binary, '/') = 0; /* the folder; the kernel's path is absolute */
     char *parent = memory_text(binary);
     char *slash = strrchr(parent, '/');
@@ -106,6 +108,7 @@ static void entries_finish(struct entries *entries)
 
 static bool entries_have(const struct entries *entries, const char *name)
 {
+    ensure(name != NULL && *name != 0);
     for (size_t i = 0; i < entries->count; i++) {
         if (strcmp(entries->items[i].name, name) == 0) {
             return true;
@@ -116,6 +119,7 @@ static bool entries_have(const struct entries *entries, const char *name)
 
 static void scan_directory(struct entries *entries, const char *directory)
 {
+    ensure(directory != NULL);
     DIR *open = opendir(directory);
     if (open == NULL) {
         if (errno != ENOENT && errno != ENOTDIR) {
@@ -146,6 +150,7 @@ static void scan_directory(struct entries *entries, const char *directory)
 
 static int compare_entries(const void *a, const void *b)
 {
+    ensure(a != NULL && b != NULL);
     return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
 }
 
@@ -163,6 +168,7 @@ static void entries_init(struct entries *entries, const struct catalogue_directo
 static enum status refuse_unknown(const char *name, const struct catalogue_directories *directories,
                                   struct error *error)
 {
+    ensure(name != NULL && directories != NULL);
     struct entries entries;
     entries_init(&entries, directories);
     const char **names = memory_allocate((entries.count + 1) * sizeof *names);
@@ -213,6 +219,7 @@ enum status catalogue_find(const char *name, const struct plugin_path *path, cha
         status = refuse_unknown(name, &directories, error);
     }
     catalogue_directories_finish(&directories);
+    ensure((status == STATUS_OK) == (*file != NULL));
     return status;
 }
 

@@ -13,12 +13,24 @@
 
 enum { ELEMENT_LIMIT = 1000, NAME_LIMIT = 100 };
 
+/* What the guards rely on, in this version of the header and in every later one. */
+_Static_assert(sizeof(void *) == 8, "the operator ABI is for 64 bits");
+_Static_assert(offsetof(leat_operator, struct_size) == 0, "the guard reads it first");
+_Static_assert(offsetof(leat_operator, abi_version) == 4, "and this next");
+_Static_assert(offsetof(leat_operator, process) < offsetof(leat_operator, timer), "tail of 0.1");
+_Static_assert(offsetof(leat_param, name) == 0, "an element ends the array by its name");
+_Static_assert(offsetof(leat_port, name) == 0, "an element ends the array by its name");
+_Static_assert(offsetof(leat_store_spec, name) == 0, "an element ends the array by its name");
+_Static_assert(sizeof(leat_bytes) == 16 && sizeof(leat_header) == 24, "frozen for a major");
+_Static_assert(sizeof(leat_record) == 80 && sizeof(leat_timer) == 32, "frozen for a major");
+
 #define REFUSE(plugin, error, ...) refuse((plugin), (error), __LINE__, __VA_ARGS__)
 
 /* "FILE: why", one line, always a bad configuration. */
 __attribute__((format(printf, 4, 5))) static enum status
 refuse(const struct plugin *plugin, struct error *error, int line, const char *format, ...)
 {
+    ensure(plugin->file != NULL && line > 0);
     struct error why;
     va_list arguments;
     va_start(arguments, format);
@@ -30,6 +42,7 @@ refuse(const struct plugin *plugin, struct error *error, int line, const char *f
 
 static enum status check_version(uint32_t version, const struct plugin *plugin, struct error *error)
 {
+    ensure(plugin->file != NULL);
     uint32_t major = version >> 16;
     uint32_t minor = version & 0xffff;
     bool same_major = major == LEAT_ABI_MAJOR;
@@ -48,6 +61,7 @@ static enum status check_version(uint32_t version, const struct plugin *plugin, 
 
 static bool valid_name(const char *name)
 {
+    ensure(name != NULL);
     size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     return size > 0 && size <= NAME_LIMIT && name[size] == 0;
 }
@@ -65,6 +79,7 @@ struct array {
 static enum status copy_array(const struct array *array, void **copy, uint32_t *count,
                               const struct plugin *plugin, struct error *error)
 {
+    ensure(array->size_first <= array->size_now);
     *count = 0;
     if (array->from == NULL) {
         *copy = memory_allocate(array->size_now);
@@ -124,6 +139,7 @@ static enum status check_names(const void *elements, size_t size, uint32_t count
 static enum status check_param(const leat_param *param, const struct plugin *plugin,
                                struct error *error)
 {
+    ensure(param->name != NULL && param->summary != NULL);
     if (param->type < LEAT_PARAM_STRING || param->type > LEAT_PARAM_ENUM) {
         return REFUSE(plugin, error, "parameter \"%s\" has the unknown type %d", param->name,
                       param->type);
@@ -164,6 +180,7 @@ static const char *filled(const char *text)
 
 static enum status take_params(struct plugin *plugin, struct error *error)
 {
+    ensure(plugin->params == NULL);
     const leat_operator *descriptor = &plugin->descriptor;
     const struct array array = {"parameters", descriptor->params, descriptor->param_size,
                                 offsetof(leat_param, summary) + sizeof(char *), sizeof(leat_param)};
@@ -187,6 +204,7 @@ static enum status take_ports(const leat_port *from, const char *what, const cha
                               leat_port **ports, uint32_t *count, const struct plugin *plugin,
                               struct error *error)
 {
+    ensure(*ports == NULL && only != NULL);
     const leat_port standard[] = {{.name = only, .summary = ""}, {.name = NULL}};
     struct array array = {what, from, plugin->descriptor.port_size,
                           offsetof(leat_port, summary) + sizeof(char *), sizeof(leat_port)};
@@ -208,6 +226,7 @@ static enum status take_ports(const leat_port *from, const char *what, const cha
 
 static enum status take_stores(struct plugin *plugin, struct error *error)
 {
+    ensure(plugin->stores == NULL);
     const leat_operator *descriptor = &plugin->descriptor;
     const struct array array = {"stores", descriptor->stores, descriptor->store_size,
                                 offsetof(leat_store_spec, summary) + sizeof(char *),

@@ -52,6 +52,7 @@ const char **parameter_choices(const leat_param *param, size_t *count)
 
 static bool parse_choice(const leat_param *param, const char *text, struct parameter_value *value)
 {
+    ensure(param->type == LEAT_PARAM_ENUM && text != NULL);
     size_t count = 0;
     const char **choices = parameter_choices(param, &count);
     bool found = false;
@@ -66,6 +67,7 @@ static bool parse_choice(const leat_param *param, const char *text, struct param
 /* "a,b" is two items, "" is none. */
 static bool parse_list(const char *text, struct parameter_value *value)
 {
+    ensure(value->items == NULL && value->item_count == 0);
     for (const char *at = text; *text != 0 && at != NULL;) {
         const char *comma = strchr(at, ',');
         size_t size = comma == NULL ? strlen(at) : (size_t)(comma - at);
@@ -78,6 +80,7 @@ static bool parse_list(const char *text, struct parameter_value *value)
 
 static bool parse_boolean(const char *text, struct parameter_value *value)
 {
+    ensure(text != NULL);
     value->boolean = strcmp(text, "true") == 0;
     return value->boolean || strcmp(text, "false") == 0;
 }
@@ -111,6 +114,7 @@ bool parameter_text_parse(const leat_param *param, const char *text, struct para
 
 void parameter_value_finish(struct parameter_value *value)
 {
+    ensure(value->item_count == 0 || value->items != NULL);
     for (size_t i = 0; i < value->item_count; i++) {
         free(value->items[i]);
     }
@@ -121,6 +125,7 @@ void parameter_value_finish(struct parameter_value *value)
 
 static void expect_choices(const leat_param *param, struct buffer *text)
 {
+    ensure(param->type == LEAT_PARAM_ENUM);
     size_t count = 0;
     const char **choices = parameter_choices(param, &count);
     for (size_t i = 0; i < count; i++) {

@@ -36,6 +36,7 @@ const char *parameter_type_name(leat_param_type type)
 /* "FILE:12: $.a.b", or without a line for what the command line gave. */
 static void append_place(struct buffer *text, const char *file, int line, const char *path)
 {
+    ensure(file != NULL && path != NULL && line >= 0);
     if (line > 0) {
         buffer_format(text, "%s:%d: %s: ", file, line, path);
     } else {
@@ -45,6 +46,7 @@ static void append_place(struct buffer *text, const char *file, int line, const 
 
 static void append_found(struct buffer *text, const struct named_value *given)
 {
+    ensure(given->value.kind <= VALUE_LIST);
     const struct value *value = &given->value;
     buffer_append_text(text, ", found ");
     if (given->secret) {
@@ -64,6 +66,7 @@ static void append_found(struct buffer *text, const struct named_value *given)
 
 static void append_nearest_choice(struct buffer *text, const leat_param *param, const char *given)
 {
+    ensure(param->type == LEAT_PARAM_ENUM && given != NULL);
     size_t count = 0;
     const char **choices = parameter_choices(param, &count);
     const char *nearest = value_nearest(given, choices, count);
@@ -75,6 +78,7 @@ static void append_nearest_choice(struct buffer *text, const leat_param *param, 
 
 static enum status bad_config(struct error *error, struct buffer *text)
 {
+    ensure(text->size > 0);
     enum status status = error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG, "%s", buffer_text(text));
     buffer_finish(text);
     return status;
@@ -83,6 +87,7 @@ static enum status bad_config(struct error *error, struct buffer *text)
 static enum status refuse_value(const struct check *check, const leat_param *param,
                                 const struct named_value *given)
 {
+    ensure(given->path != NULL);
     struct buffer text = {0};
     append_place(&text, check->file, given->line, given->path);
     buffer_append_text(&text, "expected ");
@@ -96,6 +101,7 @@ static enum status refuse_value(const struct check *check, const leat_param *par
 
 static enum status refuse_name(const struct check *check, const struct named_value *given)
 {
+    ensure(given->name != NULL && given->path != NULL);
     const struct plugin *plugin = check->plugin;
     const char **names = memory_allocate((plugin->param_count + 1) * sizeof *names);
     for (uint32_t i = 0; i < plugin->param_count; i++) {
@@ -120,6 +126,7 @@ static enum status refuse_name(const struct check *check, const struct named_val
 
 static enum status refuse_missing(const struct check *check, const leat_param *param, int line)
 {
+    ensure(param->default_value == NULL);
     struct buffer text = {0};
     struct buffer path = {0};
     buffer_format(&path, "%s.params.%s", check->node_path, param->name);
@@ -135,6 +142,7 @@ static enum status refuse_missing(const struct check *check, const leat_param *p
 
 static void take_items(const struct value *from, struct parameter_value *value)
 {
+    ensure(value->items == NULL);
     value->items = memory_allocate((from->item_count + 1) * sizeof *value->items);
     for (size_t i = 0; i < from->item_count; i++) {
         value->items[i] = memory_text(from->items[i]);
@@ -146,6 +154,7 @@ static void take_items(const struct value *from, struct parameter_value *value)
 static bool take_value(const leat_param *param, const struct value *from,
                        struct parameter_value *value)
 {
+    ensure(from->kind != VALUE_STRING || from->text != NULL);
     leat_param_type type = param->type;
     *value = (struct parameter_value){0};
     switch (from->kind) {
@@ -174,6 +183,7 @@ static bool take_value(const leat_param *param, const struct value *from,
 static enum status check_given(const struct check *check, const struct named_value *given,
                                struct parameter_value *values, bool *set)
 {
+    ensure(given->name != NULL);
     const struct plugin *plugin = check->plugin;
     for (uint32_t i = 0; i < plugin->param_count; i++) {
         if (strcmp(plugin->params[i].name, given->name) != 0) {
@@ -210,6 +220,7 @@ enum status parameters_check(const struct plugin *plugin, const struct named_val
                              size_t count, const char *file, const char *node_path, int line,
                              struct parameters **parameters, struct error *error)
 {
+    ensure(count == 0 || values != NULL);
     const struct check check = {plugin, file, node_path, error};
     struct parameters *made = memory_allocate(sizeof *made);
     made->plugin = plugin;
@@ -227,6 +238,7 @@ enum status parameters_check(const struct plugin *plugin, const struct named_val
         parameters_destroy(made);
         made = NULL;
     }
+    ensure((status == STATUS_OK) == (made != NULL));
     *parameters = made;
     return status;
 }
@@ -256,6 +268,7 @@ _Noreturn static void getter_failed(const struct parameters *parameters, const c
 static const struct parameter_value *find(const struct parameters *parameters, const char *name,
                                           unsigned types)
 {
+    ensure(parameters != NULL && types != 0);
     const struct plugin *plugin = parameters->plugin;
     for (uint32_t i = 0; name != NULL && i < plugin->param_count; i++) {
         if (strcmp(plugin->params[i].name, name) != 0) {
@@ -271,7 +284,10 @@ static const struct parameter_value *find(const struct parameters *parameters, c
 
 const char *parameters_string(const struct parameters *parameters, const char *name)
 {
-    return find(parameters, name, 1U << LEAT_PARAM_STRING | 1U << LEAT_PARAM_ENUM)->text;
+    const char *text =
+        find(parameters, name, 1U << LEAT_PARAM_STRING | 1U << LEAT_PARAM_ENUM)->text;
+    ensure(text != NULL);
+    return text;
 }
 
 int64_t parameters_int(const struct parameters *parameters, const char *name)

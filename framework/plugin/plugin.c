@@ -17,6 +17,7 @@
 
 static enum status refuse_system(const char *file, const char *what, struct error *error)
 {
+    ensure(errno != 0);
     return error_set(error, STATUS_BAD_CONFIG, errno == EACCES ? ERROR_DENIED : ERROR_CONFIG,
                      "operator %s: %s: %s", file, what, strerror(errno));
 }
@@ -43,6 +44,7 @@ static enum status check_folder_of(const char *file, struct error *error)
 
 static enum status check_file(const char *file, struct error *error)
 {
+    ensure(*file == '/'); /* realpath made it */
     struct stat facts;
     if (stat(file, &facts) != 0) {
         return refuse_system(file, "cannot be examined", error);
@@ -64,6 +66,7 @@ static enum status check_file(const char *file, struct error *error)
  * leads to. */
 static enum status resolve(const char *given, char **file, struct error *error)
 {
+    ensure(strchr(given, '/') != NULL);
     *file = realpath(given, NULL);
     if (*file == NULL) {
         return refuse_system(
@@ -82,6 +85,7 @@ static enum status resolve(const char *given, char **file, struct error *error)
 
 static char *name_of(const char *file)
 {
+    ensure(file != NULL && *file != 0);
     const char *slash = strrchr(file, '/');
     const char *name = slash == NULL ? file : slash + 1;
     const char *dot = strrchr(name, '.');
@@ -90,6 +94,7 @@ static char *name_of(const char *file)
 
 static enum status open_file(struct plugin *plugin, struct error *error)
 {
+    ensure(plugin->handle == NULL && plugin->file != NULL);
     plugin->handle = dlopen(plugin->file, RTLD_NOW | RTLD_LOCAL);
     if (plugin->handle == NULL) {
         const char *why = dlerror();
@@ -134,6 +139,7 @@ enum status plugin_load(const char *use, const struct plugin_path *path, struct 
         plugin_unload(made);
         made = NULL;
     }
+    ensure(made == NULL || made->handle != NULL);
     *plugin = made;
     return status;
 }
@@ -141,6 +147,7 @@ enum status plugin_load(const char *use, const struct plugin_path *path, struct 
 enum status plugin_adopt(const leat_operator *descriptor, const char *file, struct plugin **plugin,
                          struct error *error)
 {
+    ensure(file != NULL);
     struct plugin *made = memory_allocate(sizeof *made);
     made->name = name_of(file);
     made->file = memory_text(file);

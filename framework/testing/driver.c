@@ -11,6 +11,7 @@
 
 static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place)
 {
+    ensure(path != NULL);
     (void)facts;
     (void)kind;
     (void)place;
@@ -19,6 +20,7 @@ static int remove_entry(const char *path, const struct stat *facts, int kind, st
 
 void driver_remove_directory(const leat_driver *driver)
 {
+    ensure(driver != NULL);
     if (driver->directory != NULL) {
         (void)nftw(driver->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     }
@@ -44,6 +46,7 @@ static void put(json_t *object, const char *key, json_t *value)
 
 static json_t *port_sources(const struct plugin *plugin, json_t *from)
 {
+    ensure(plugin->input_count > 0);
     json_t *sources = json_object();
     for (uint32_t i = 0; i < plugin->input_count; i++) {
         char name[32];
@@ -56,6 +59,7 @@ static json_t *port_sources(const struct plugin *plugin, json_t *from)
 
 static json_t *port_sinks(const struct plugin *plugin)
 {
+    ensure(plugin->outputs != NULL);
     json_t *sinks = json_object();
     for (uint32_t i = 0; i < plugin->output_count; i++) {
         char name[32];
@@ -71,6 +75,7 @@ static json_t *port_sinks(const struct plugin *plugin)
 /* Text for the file, where `${` begins the name of a variable. */
 static json_t *literal_text(const char *text)
 {
+    ensure(text != NULL);
     struct buffer escaped = {0};
     for (const char *at = text; *at != 0; at++) {
         buffer_append_text(&escaped, at[0] == '$' && at[1] == '{' ? "$" : "");
@@ -86,6 +91,7 @@ static json_t *literal_text(const char *text)
 
 static char *topology_of(const struct plugin *plugin, const char *const *params)
 {
+    ensure(plugin != NULL);
     json_t *from = json_object();
     json_t *given = json_object();
     json_t *sources = port_sources(plugin, from);
@@ -108,6 +114,7 @@ static char *topology_of(const struct plugin *plugin, const char *const *params)
 static enum status make_program(leat_driver *driver, const leat_operator *descriptor,
                                 const char *const *params)
 {
+    ensure(driver->config == NULL && driver->program == NULL);
     struct plugin *plugin = NULL;
     enum status status = plugin_adopt(descriptor, "test", &plugin, &driver->error);
     if (status != STATUS_OK) {
@@ -124,6 +131,7 @@ static enum status make_program(leat_driver *driver, const leat_operator *descri
 
 static enum status load_program(leat_driver *driver, const char *file)
 {
+    ensure(driver->config == NULL && driver->program == NULL);
     enum status status = config_load(file, NULL, &driver->config, &driver->error);
     return status == STATUS_OK ? program_load(driver->config, &driver->program, &driver->error)
                                : status;
@@ -133,6 +141,7 @@ static enum status load_program(leat_driver *driver, const char *file)
 
 static enum status make_directory(leat_driver *driver)
 {
+    ensure(driver->directory == NULL);
     const char *parent = getenv("TMPDIR");
     driver->directory =
         memory_format("%s/leat_test_XXXXXX", parent == NULL || *parent == 0 ? "/tmp" : parent);
@@ -148,6 +157,7 @@ static enum status make_directory(leat_driver *driver)
 
 static enum status open_store(leat_driver *driver, struct task *task)
 {
+    ensure(driver->directory != NULL && task->store == NULL);
     const struct store_options options = {.durable = false};
     char *directory = memory_format("%s/%s", driver->directory, task->name);
     struct store *store = NULL;
@@ -197,6 +207,7 @@ void driver_close(leat_driver *driver)
 
 static void make_tasks(leat_driver *driver)
 {
+    ensure(driver->tasks == NULL && driver->program != NULL);
     const struct graph *graph = driver->program->graph;
     driver->node_partitions =
         memory_allocate((graph->node_count + 1) * sizeof *driver->node_partitions);
@@ -230,6 +241,7 @@ static leat_driver *driver_allocate(void)
 
 static void driver_start(leat_driver *driver, enum status status)
 {
+    ensure(!driver->open);
     if (status == STATUS_OK) {
         status = make_directory(driver);
     }
@@ -258,6 +270,7 @@ leat_driver *leat_driver_load(const char *file)
 
 leat_status leat_driver_restart(leat_driver *driver)
 {
+    ensure(driver != NULL);
     if (driver->tasks == NULL) {
         return LEAT_ERR_FATAL;
     }

@@ -16,16 +16,19 @@ const char *driver_topic(const leat_driver *driver, uint32_t node)
 
 const char *leat_driver_error(const leat_driver *driver)
 {
+    ensure(driver != NULL);
     return driver->error.text;
 }
 
 int64_t leat_driver_wall_time(const leat_driver *driver)
 {
+    ensure(driver->wall_ms >= 0);
     return driver->wall_ms;
 }
 
 static bool has_output(const leat_driver *driver, const char *topic)
 {
+    ensure(driver->program != NULL && topic != NULL);
     for (uint32_t i = 0; i < driver->program->graph->node_count; i++) {
         enum graph_kind kind = driver->program->graph->nodes[i].kind;
         if ((kind == GRAPH_SINK || kind == GRAPH_REPARTITION) &&
@@ -38,6 +41,7 @@ static bool has_output(const leat_driver *driver, const char *topic)
 
 bool leat_driver_read(leat_driver *driver, const char *from, leat_record *record)
 {
+    ensure(record != NULL);
     if (driver->program == NULL) {
         return false;
     }
@@ -61,6 +65,7 @@ bool leat_driver_read(leat_driver *driver, const char *from, leat_record *record
 /* Table of "node/store", or of "store" alone in a driver of one operator. */
 static struct store_table *find_table(leat_driver *driver, const char *store)
 {
+    ensure(store != NULL);
     char *full = strchr(store, '/') == NULL ? memory_format("test/%s", store) : memory_text(store);
     struct store_table *found = NULL;
     for (uint32_t i = 0; driver->open && i < driver->program->graph->sub_topology_count; i++) {
@@ -109,11 +114,13 @@ leat_status leat_driver_get(leat_driver *driver, const char *store, leat_bytes k
 
 uint64_t leat_driver_count(leat_driver *driver, const char *store)
 {
+    ensure(driver != NULL);
     return count_of(driver, find_table(driver, store));
 }
 
 uint64_t leat_driver_timer_count(leat_driver *driver)
 {
+    ensure(driver != NULL);
     uint64_t count = 0;
     for (uint32_t i = 0; driver->open && i < driver->program->graph->sub_topology_count; i++) {
         if (driver->tasks[i]->stateful) {
@@ -125,6 +132,7 @@ uint64_t leat_driver_timer_count(leat_driver *driver)
 
 int64_t leat_driver_counted(leat_driver *driver, const char *node, const char *name)
 {
+    ensure(node != NULL && name != NULL);
     char full[METRICS_NAME_SIZE];
     (void)snprintf(full, sizeof full, "%s.%s", node, name);
     for (size_t i = 0; i < atomic_load(&driver->metrics.count); i++) {

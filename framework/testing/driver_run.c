@@ -17,6 +17,7 @@ static leat_status answer_of(enum status status)
 
 static leat_bytes keep(leat_driver *driver, struct bytes bytes)
 {
+    ensure(bytes.data != NULL || bytes.size == 0);
     if (bytes.data == NULL) {
         return (leat_bytes){0};
     }
@@ -51,6 +52,7 @@ static void keep_output(leat_driver *driver, const struct task *task,
 
 static enum status commit(leat_driver *driver, struct task *task)
 {
+    ensure(!task->writing || task->store != NULL);
     enum status status = STATUS_OK;
     if (task->writing) {
         status = store_commit(task->store, &driver->error);
@@ -67,6 +69,7 @@ static enum status commit(leat_driver *driver, struct task *task)
 /* Ends a unit: commits what it did, or makes sure that nothing of it is left. */
 static enum status settle(leat_driver *driver, struct task *task, enum status status)
 {
+    ensure(task->state == TASK_RUNNING);
     if (status == STATUS_OK) {
         for (const struct task_output *o = task->outputs; o != NULL; o = o->next) {
             keep_output(driver, task, o);
@@ -97,16 +100,19 @@ static enum status settle(leat_driver *driver, struct task *task, enum status st
 /* Keeps the first failure; the text is that of the call that gave it. */
 static enum status first_failure(enum status first, enum status next)
 {
+    ensure(next != STATUS_NOT_FOUND);
     return first != STATUS_OK ? first : next;
 }
 
 static bool may_go_on(enum status status)
 {
+    ensure(status != STATUS_NOT_FOUND);
     return status == STATUS_OK || status == STATUS_BAD_RECORD;
 }
 
 static enum status run_timers(leat_driver *driver, struct task *task)
 {
+    ensure(driver->wall_ms >= 0);
     enum status first = STATUS_OK;
     while (driver->open && may_go_on(first) && task_timer_due(task, driver->wall_ms)) {
         struct error error;
@@ -128,6 +134,7 @@ static enum status run_timers(leat_driver *driver, struct task *task)
 static enum status run_record(leat_driver *driver, struct task *task, struct task_input *input,
                               const leat_record *given)
 {
+    ensure(driver->open && input->next >= 0);
     struct broker_record record = {
         .key = {given->key.data, given->key.size},
         .value = {given->value.data, given->value.size},
@@ -153,6 +160,7 @@ static enum status run_record(leat_driver *driver, struct task *task, struct tas
 static struct task_input *find_input(leat_driver *driver, uint32_t node, const char *topic,
                                      struct task **task)
 {
+    ensure(topic != NULL || node != GRAPH_NONE);
     const struct graph *graph = driver->program->graph;
     for (uint32_t i = 0; i < graph->sub_topology_count; i++) {
         *task = driver->tasks[i];
@@ -169,6 +177,7 @@ static struct task_input *find_input(leat_driver *driver, uint32_t node, const c
 /* Hands on what went to repartitions, until nothing more comes of it. */
 static enum status deliver_repartitions(leat_driver *driver, enum status first)
 {
+    ensure(driver->delivered <= driver->output_count);
     while (driver->open && may_go_on(first) && driver->delivered < driver->output_count) {
         struct driver_output output = driver->outputs[driver->delivered++];
         if (driver->program->graph->nodes[output.node].kind != GRAPH_REPARTITION) {
@@ -201,6 +210,7 @@ static leat_status finish_call(leat_driver *driver, enum status status)
 
 leat_status leat_driver_send(leat_driver *driver, const char *to, const leat_record *record)
 {
+    ensure(record != NULL);
     if (!driver->open) {
         return LEAT_ERR_FATAL;
     }
@@ -217,6 +227,7 @@ leat_status leat_driver_send(leat_driver *driver, const char *to, const leat_rec
 leat_status leat_driver_send_text(leat_driver *driver, const char *to, const char *key,
                                   const char *value, int64_t timestamp_ms)
 {
+    ensure(driver != NULL);
     const leat_record record = {
         .key = {key, key == NULL ? 0 : strlen(key)},
         .value = {value, value == NULL ? 0 : strlen(value)},
