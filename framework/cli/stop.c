@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/stop.h"
+
+#include "base/status.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <time.h>
+
+static void stop_signals(sigset_t *signals)
+{
+    (void)sigemptyset(signals);
+    (void)sigaddset(signals, SIGINT);
+    (void)sigaddset(signals, SIGTERM);
+}
+
+void stop_prepare(void)
+{
+    sigset_t signals;
+    stop_signals(&signals);
+    ensure(sigprocmask(SIG_BLOCK, &signals, NULL) == 0);
+    ensure(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+}
+
+bool stop_asked(void)
+{
+    sigset_t signals;
+    const struct timespec now = {0, 0};
+    stop_signals(&signals);
+    return sigtimedwait(&signals, NULL, &now) > 0;
+}
