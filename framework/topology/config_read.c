@@ -256,8 +256,7 @@ static enum status read_key(const struct config_reader *reader, const struct con
     case KEY_SETTINGS:
         return config_read_properties(reader, node, key, base, error);
     }
-    ensure(!"a key type without a reader");
-    return STATUS_FATAL;
+    ensure_failed("a key type without a reader", __FILE__, __LINE__, __func__);
 }
 
 static enum status read_absent(const struct config_reader *reader, const struct config_node *node,

@@ -175,8 +175,7 @@ static json_t *key_schema(const struct config_key *key)
     case KEY_SETTINGS:
         return open_object(reference("setting"));
     }
-    ensure(!"a key type without a schema");
-    return NULL;
+    ensure_failed("a key type without a schema", __FILE__, __LINE__, __func__);
 }
 
 /* The default as JSON: a number where the key is one. */
