@@ -99,8 +99,9 @@ static enum status open_file(struct plugin *plugin, struct error *error)
     if (plugin->handle == NULL) {
         const char *why = dlerror();
         return error_set(error, STATUS_BAD_CONFIG, ERROR_OPERATOR,
-                         "operator %s: cannot be loaded: %s", plugin->file,
-                         why == NULL ? "unknown reason" : why);
+                         "operator %s: cannot be loaded: %s; build it for this machine, with "
+                         "leat_add_operator",
+                         plugin->file, why == NULL ? "unknown reason" : why);
     }
     void *symbol = dlsym(plugin->handle, "leat_operator_entry");
     if (symbol == NULL) {
