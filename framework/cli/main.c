@@ -7,32 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {
-#ifdef LEAT_COMMAND_RUN
-    &command_run,
-#endif
-#ifdef LEAT_COMMAND_CHECK
-    &command_check,
-#endif
-#ifdef LEAT_COMMAND_DESCRIBE
-    &command_describe,
-#endif
-#ifdef LEAT_COMMAND_OPERATORS
-    &command_operators,
-#endif
-#ifdef LEAT_COMMAND_TOPICS
-    &command_topics,
-#endif
-#ifdef LEAT_COMMAND_PRODUCE
-    &command_produce,
-#endif
-#ifdef LEAT_COMMAND_CONSUME
-    &command_consume,
-#endif
-#ifdef LEAT_COMMAND_STATE
-    &command_state,
-#endif
-    &command_schema,    &command_version, NULL};
+static const struct command *const commands[] = {&command_run,
+                                                 &command_check,
+                                                 &command_describe,
+                                                 &command_operators,
+                                                 &command_topics,
+                                                 &command_produce,
+                                                 &command_consume,
+                                                 &command_state,
+                                                 &command_schema,
+                                                 &command_version,
+                                                 NULL};
 
 static const struct command *find_command(const char *name)
 {
