@@ -4,6 +4,7 @@
  * with their parameters; with --online also what the broker says about the topics. Creates nothing.
  */
 #include "cli/cli.h"
+#include "engine/prepare.h"
 #include "engine/program.h"
 #include "engine/settings.h"
 
@@ -15,104 +16,18 @@
 static const struct option_spec options[] = {
     {"online", NULL, "ask the broker too: topics, partitions", NULL}, {0}};
 
-/* What `run` would refuse: a missing topic is an error with the command that creates it. */
-static enum status check_topic(struct broker *broker, const struct config *config,
-                               const char *topic, const char *what, int32_t *partitions,
-                               struct error *error)
-{
-    struct broker_topic facts;
-    ensure(topic != NULL);
-    enum status status = broker_topic_get(broker, topic, &facts, error);
-    if (status == STATUS_NOT_FOUND) {
-        return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC,
-                         "%s: there is no topic %s; create it with: topology topics %s create %s "
-                         "--partitions N",
-                         what, topic, config->file, topic);
-    }
-    if (status == STATUS_OK) {
-        *partitions = facts.partition_count;
-    }
-    return status;
-}
-
-/* An internal topic need not be there yet; one that is must fit. `expected` 0 = unknown. */
-static enum status check_internal(struct broker *broker, const char *topic, int32_t expected,
-                                  int32_t *partitions, struct error *error)
-{
-    struct broker_topic facts;
-    ensure(topic != NULL && expected >= 0);
-    *partitions = expected;
-    enum status status = broker_topic_get(broker, topic, &facts, error);
-    if (status == STATUS_NOT_FOUND) {
-        return STATUS_OK;
-    }
-    if (status == STATUS_OK && expected > 0 && facts.partition_count != expected) {
-        return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                         "the internal topic %s has %d partitions, expected %d; delete it with its "
-                         "application's state, or change the file back",
-                         topic, facts.partition_count, expected);
-    }
-    if (status == STATUS_OK) {
-        *partitions = facts.partition_count;
-    }
-    return status;
-}
-
-static enum status check_part(struct broker *broker, const struct graph *graph,
-                              const struct graph_sub_topology *part, struct error *error)
-{
-    const char *first = NULL;
-    int32_t first_count = 0;
-    ensure(part->input_count > 0);
-    for (uint32_t i = 0; i < part->input_count; i++) {
-        const struct graph_node *node = &graph->nodes[part->inputs[i].node];
-        const char *topic = part->inputs[i].topic;
-        int32_t count = 0;
-        char what[160];
-        (void)snprintf(what, sizeof what, "source %s", node->name);
-        enum status status =
-            node->kind == GRAPH_SOURCE
-                ? check_topic(broker, graph->config, topic, what, &count, error)
-                : check_internal(broker, topic,
-                                 graph->config->repartitions[node->config_index].partitions, &count,
-                                 error);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        if (part->stateful && count > 0 && first != NULL && count != first_count) {
-            return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                             "the stateful sub-topology %s reads %s with %d partitions and %s with "
-                             "%d; it needs one count: put a repartition between",
-                             part->name, first, first_count, topic, count);
-        }
-        if (count > 0 && first == NULL) {
-            first = topic;
-            first_count = count;
-        }
-    }
-    int32_t found;
-    return part->stateful ? check_internal(broker, part->changelog, first_count, &found, error)
-                          : STATUS_OK;
-}
-
+/* Just what `run` would refuse before it starts. */
 static enum status check_online(const struct program *program, struct error *error)
 {
-    const struct config *config = program->config;
     struct broker *broker = NULL;
-    enum status status = settings_open_broker(config, &broker, error);
-    ensure(status != STATUS_OK || broker != NULL);
-    for (uint32_t i = 0; i < program->graph->sub_topology_count && status == STATUS_OK; i++) {
-        status = check_part(broker, program->graph, &program->graph->sub_topologies[i], error);
+    struct prepared_topics topics;
+    enum status status = settings_open_broker(program->config, &broker, error);
+    if (status != STATUS_OK) {
+        return status;
     }
-    for (size_t i = 0; i < config->sink_count && status == STATUS_OK; i++) {
-        int32_t count;
-        char what[160];
-        (void)snprintf(what, sizeof what, "sink %s", config->sinks[i].name);
-        status = check_topic(broker, config, config->sinks[i].topic, what, &count, error);
-    }
-    if (broker != NULL) {
-        broker_close(broker);
-    }
+    status = prepare_topics(program, broker, false, false, &topics, error);
+    prepare_finish(&topics);
+    broker_close(broker);
     return status;
 }
 

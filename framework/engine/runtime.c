@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "engine/metrics.h"
-#include "engine/topics.h"
+#include "engine/prepare.h"
 #include "state/directory.h"
 
 #include <errno.h>
@@ -75,7 +75,8 @@ static void raise_file_limit(void)
 
 /* Records that the group has not committed yet, over all topics it reads; -1 = the broker does not
  * say. */
-static long long group_lag(struct broker *broker, const char *group, const struct topics *topics)
+static long long group_lag(struct broker *broker, const char *group,
+                           const struct prepared_topics *topics)
 {
     long long lag = 0;
     struct error error;
@@ -158,8 +159,8 @@ static void supervise(struct member *members, size_t count, const struct runtime
         int64_t now_ms = clock_monotonic_ms(clock);
         if (options->stats_interval_ms > 0 && now_ms - printed_ms >= options->stats_interval_ms) {
             printed_ms = now_ms;
-            const struct topics topics = {(struct topic_facts *)(uintptr_t)worker->topics,
-                                          worker->topic_count};
+            const struct prepared_topics topics = {(struct topic_facts *)(uintptr_t)worker->topics,
+                                                   worker->topic_count};
             print_statistics(
                 members, count,
                 group_lag(worker->broker, worker->program->config->application, &topics));
@@ -168,8 +169,8 @@ static void supervise(struct member *members, size_t count, const struct runtime
 }
 
 static enum status run_members(const struct program *program, struct broker *broker,
-                               const struct runtime_options *options, const struct topics *topics,
-                               struct error *error)
+                               const struct runtime_options *options,
+                               const struct prepared_topics *topics, struct error *error)
 {
     size_t count = program->config->workers;
     struct member *members = memory_allocate(count * sizeof *members);
@@ -220,18 +221,18 @@ enum status runtime_run(const struct program *program, struct broker *broker,
                         const struct runtime_options *options, struct error *error)
 {
     struct directory *lock = NULL;
-    struct topics topics = {0};
+    struct prepared_topics topics = {0};
     raise_file_limit();
     enum status status = lock_instance(program->config, &lock, error);
     if (status == STATUS_OK) {
-        status = topics_prepare(program, broker, true, options->until_end, &topics, error);
+        status = prepare_topics(program, broker, true, options->until_end, &topics, error);
     }
     if (status == STATUS_OK) {
         log_info("runtime", "starting application=%s instance=%s workers=%" PRIu32,
                  program->config->application, program->config->instance, program->config->workers);
         status = run_members(program, broker, options, &topics, error);
     }
-    topics_finish(&topics);
+    prepare_finish(&topics);
     directory_unlock(lock);
     return status;
 }

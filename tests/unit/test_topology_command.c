@@ -168,11 +168,12 @@ Test(topology_command, check_finds_faults_of_every_kind)
 Test(topology_command, check_online_asks_for_the_topics)
 {
     cr_expect_eq(RUN("check", "t.json", "--online"), 1);
-    cr_expect_str_eq(here.err, "topology: source in: there is no topic a; create it with: topology "
-                               "topics t.json create a --partitions N\n");
+    cr_expect_str_eq(here.err,
+                     "topology: topic a of source \"in\" does not exist; create it with: topology "
+                     "topics t.json create a --partitions N\n");
     cr_expect_eq(RUN("topics", "t.json", "create", "a", "--partitions", "2"), 0, "%s", here.err);
     cr_expect_eq(RUN("check", "t.json", "--online"), 1);
-    cr_expect_not_null(strstr(here.err, "sink out: there is no topic b"), "%s", here.err);
+    cr_expect_not_null(strstr(here.err, "topic b of sink \"out\" does not exist"), "%s", here.err);
     cr_expect_eq(RUN("topics", "t.json", "create", "b", "--partitions", "2"), 0, "%s", here.err);
     cr_expect_eq(RUN("check", "t.json", "--online"), 0, "%s", here.err);
     cr_expect_not_null(strstr(here.out, ", topics as they must be\n"));
@@ -189,10 +190,11 @@ Test(topology_command, check_online_wants_one_partition_count_for_a_stateful_par
         0600);
     cr_expect_eq(RUN("topics", "t.json", "create", "a", "--partitions", "2"), 0, "%s", here.err);
     cr_expect_eq(RUN("topics", "t.json", "create", "c", "--partitions", "3"), 0, "%s", here.err);
+    cr_expect_eq(RUN("topics", "t.json", "create", "b", "--partitions", "1"), 0, "%s", here.err);
     cr_expect_eq(RUN("check", "t.json", "--online"), 1);
-    cr_expect_str_eq(here.err,
-                     "topology: the stateful sub-topology in reads a with 2 partitions and c with "
-                     "3; it needs one count: put a repartition between\n");
+    cr_expect_str_eq(
+        here.err, "topology: sub-topology \"in\" keeps state, so the topics it reads must have one "
+                  "partition count: c has 3, a has 2; put a repartition between\n");
 }
 
 Test(topology_command, describe_has_two_formats)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/topics.h"
+#include "engine/prepare.h"
 
 #include "base/log.h"
 
@@ -9,16 +9,16 @@
 
 enum { INTERNAL_PROPERTIES = 8 };
 
-void topics_finish(struct topics *topics)
+void prepare_finish(struct prepared_topics *topics)
 {
     for (size_t i = 0; i < topics->count; i++) {
         free((void *)(uintptr_t)topics->items[i].ends);
     }
     free(topics->items);
-    *topics = (struct topics){0};
+    *topics = (struct prepared_topics){0};
 }
 
-static struct topic_facts *find(struct topics *topics, const char *topic)
+static struct topic_facts *find(struct prepared_topics *topics, const char *topic)
 {
     for (size_t i = 0; i < topics->count; i++) {
         if (strcmp(topics->items[i].topic, topic) == 0) {
@@ -28,7 +28,7 @@ static struct topic_facts *find(struct topics *topics, const char *topic)
     return NULL;
 }
 
-static void add(struct topics *topics, const char *topic, const struct broker_topic *facts)
+static void add(struct prepared_topics *topics, const char *topic, const struct broker_topic *facts)
 {
     ensure(facts->partition_count > 0);
     topics->items = memory_resize(topics->items, (topics->count + 1) * sizeof *topics->items);
@@ -63,7 +63,7 @@ static enum status read_ends(struct broker *broker, struct topic_facts *facts, s
 }
 
 static enum status check_sources(const struct program *program, struct broker *broker, bool ends,
-                                 struct topics *topics, struct error *error)
+                                 struct prepared_topics *topics, struct error *error)
 {
     const struct config *config = program->config;
     for (size_t i = 0; i < config->source_count; i++) {
@@ -88,8 +88,8 @@ static enum status check_sources(const struct program *program, struct broker *b
 }
 
 /* The largest partition count among the inputs of a sub-topology, and the topic that has it. */
-static int32_t largest_input(const struct program *program, struct topics *topics, uint32_t sub,
-                             const char **topic)
+static int32_t largest_input(const struct program *program, struct prepared_topics *topics,
+                             uint32_t sub, const char **topic)
 {
     const struct graph_sub_topology *part = &program->graph->sub_topologies[sub];
     int32_t largest = 0;
@@ -104,7 +104,7 @@ static int32_t largest_input(const struct program *program, struct topics *topic
 }
 
 static enum status check_sinks(const struct program *program, struct broker *broker,
-                               struct topics *topics, struct error *error)
+                               struct prepared_topics *topics, struct error *error)
 {
     const struct config *config = program->config;
     for (size_t i = 0; i < config->sink_count; i++) {
@@ -175,7 +175,7 @@ static enum status create(const struct program *program, struct broker *broker, 
 /* Creates or compares one internal topic; partitions 0 = any. Adds its facts. */
 static enum status prepare_internal(const struct program *program, struct broker *broker,
                                     const char *topic, int32_t partitions, int32_t at_creation,
-                                    bool changelog, bool make, struct topics *topics,
+                                    bool changelog, bool make, struct prepared_topics *topics,
                                     struct error *error)
 {
     struct broker_topic facts;
@@ -213,7 +213,8 @@ static enum status prepare_internal(const struct program *program, struct broker
 
 /* From sources down: how many partitions the largest source above each node has. */
 static enum status prepare_repartitions(const struct program *program, struct broker *broker,
-                                        bool make, struct topics *topics, struct error *error)
+                                        bool make, struct prepared_topics *topics,
+                                        struct error *error)
 {
     const struct graph *graph = program->graph;
     int32_t *above = memory_allocate(graph->node_count * sizeof *above);
@@ -246,7 +247,8 @@ static enum status prepare_repartitions(const struct program *program, struct br
 }
 
 static enum status prepare_changelogs(const struct program *program, struct broker *broker,
-                                      bool make, struct topics *topics, struct error *error)
+                                      bool make, struct prepared_topics *topics,
+                                      struct error *error)
 {
     for (uint32_t s = 0; s < program->graph->sub_topology_count; s++) {
         const struct graph_sub_topology *sub = &program->graph->sub_topologies[s];
@@ -274,10 +276,10 @@ static enum status prepare_changelogs(const struct program *program, struct brok
     return STATUS_OK;
 }
 
-enum status topics_prepare(const struct program *program, struct broker *broker, bool make,
-                           bool ends, struct topics *topics, struct error *error)
+enum status prepare_topics(const struct program *program, struct broker *broker, bool make,
+                           bool ends, struct prepared_topics *topics, struct error *error)
 {
-    *topics = (struct topics){0};
+    *topics = (struct prepared_topics){0};
     enum status status = check_sources(program, broker, ends, topics, error);
     if (status == STATUS_OK) {
         status = prepare_repartitions(program, broker, make, topics, error);
@@ -287,7 +289,7 @@ enum status topics_prepare(const struct program *program, struct broker *broker,
         status = prepare_changelogs(program, broker, make, topics, error);
     }
     if (status != STATUS_OK) {
-        topics_finish(topics);
+        prepare_finish(topics);
     }
     return status;
 }
