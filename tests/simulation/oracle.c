@@ -54,7 +54,7 @@ struct list {
     char name[TEXT_SIZE];
     char (*items)[TEXT_SIZE];
     size_t count, read;
-    char chain[32];
+    char chain[CHAIN_TEXT_SIZE];
 };
 
 struct lists {
@@ -118,6 +118,11 @@ static void expect_all_read(struct judge *judge, const struct lists *lists)
     }
 }
 
+static bool is_marked(struct bytes value, char mark)
+{
+    return value.size > 0 && ((const char *)value.data)[value.size - 1] == mark;
+}
+
 /* ---- A copy by key: each route from partition to partition keeps order and content ---- */
 
 static bool add_route(void *context, const struct broker_record *record)
@@ -125,6 +130,9 @@ static bool add_route(void *context, const struct broker_record *record)
     struct lists *lists = context;
     struct judge *judge = lists->judge;
     char name[TEXT_SIZE];
+    if (is_marked(record->value, CHAIN_REFUSED)) {
+        return true;
+    }
     snprintf(name, sizeof name, "%d>%d", (int)judge->partition,
              (int)hash_partition(record->key.data, record->key.size,
                                  sim_partition_count(judge->cluster, judge->to)));
@@ -168,9 +176,83 @@ static bool add_key(void *context, const struct broker_record *record)
 {
     struct lists *lists = context;
     char name[TEXT_SIZE];
-    copy_text(name, record->key);
-    list_add(list_of(lists, name), record->value);
+    if (!is_marked(record->value, CHAIN_BAD) && !is_marked(record->value, CHAIN_REFUSED)) {
+        copy_text(name, record->key);
+        list_add(list_of(lists, name), record->value);
+    }
     return true;
+}
+
+/** The timers of one input partition, as the oracle runs them. */
+struct timers {
+    struct lists *lists;
+    int64_t stream_ms;
+    struct {
+        int64_t time_ms;
+        char key[TEXT_SIZE];
+    } items[1024];
+    size_t count;
+};
+
+/* Fires what is due, in order of time; between keys the order does not matter here. */
+static void fire_timers(struct timers *timers)
+{
+    for (;;) {
+        size_t first = timers->count;
+        for (size_t i = 0; i < timers->count; i++) {
+            if (timers->items[i].time_ms <= timers->stream_ms &&
+                (first == timers->count ||
+                 timers->items[i].time_ms < timers->items[first].time_ms)) {
+                first = i;
+            }
+        }
+        if (first == timers->count) {
+            return;
+        }
+        list_add(list_of(timers->lists, timers->items[first].key), bytes_of(CHAIN_TIMER));
+        timers->items[first] = timers->items[--timers->count];
+    }
+}
+
+static void set_timer(struct timers *timers, const char *key, int64_t time_ms)
+{
+    for (size_t i = 0; i < timers->count; i++) {
+        if (timers->items[i].time_ms == time_ms && strcmp(timers->items[i].key, key) == 0) {
+            return;
+        }
+    }
+    ensure(timers->count < sizeof timers->items / sizeof *timers->items);
+    timers->items[timers->count].time_ms = time_ms;
+    snprintf(timers->items[timers->count++].key, TEXT_SIZE, "%s", key);
+}
+
+static bool add_timed(void *context, const struct broker_record *record)
+{
+    struct timers *timers = context;
+    char name[TEXT_SIZE];
+    copy_text(name, record->key);
+    if (record->timestamp_ms > timers->stream_ms) {
+        timers->stream_ms = record->timestamp_ms;
+    }
+    fire_timers(timers);
+    if (!is_marked(record->value, CHAIN_BAD)) {
+        (void)add_key(timers->lists, record);
+        set_timer(timers, name, chain_timer_ms(record->timestamp_ms));
+        fire_timers(timers);
+    }
+    return true;
+}
+
+static void add_all_timed(struct lists *lists, const char *topic)
+{
+    struct judge *judge = lists->judge;
+    for (int32_t i = 0; i < sim_partition_count(judge->cluster, topic); i++) {
+        struct timers *timers = memory_allocate(sizeof *timers);
+        timers->lists = lists;
+        timers->stream_ms = INT64_MIN;
+        sim_read_history(judge->cluster, topic, i, add_timed, timers);
+        free(timers);
+    }
 }
 
 static bool check_chain(void *context, const struct broker_record *record)
@@ -182,7 +264,7 @@ static bool check_chain(void *context, const struct broker_record *record)
     copy_text(name, record->key);
     copy_text(value, record->value);
     struct list *list = list_of(lists, name);
-    char expected[32] = "nothing more";
+    char expected[CHAIN_TEXT_SIZE] = "nothing more";
     if (list->read < list->count) {
         chain_next(list->chain, list->items[list->read], strlen(list->items[list->read]));
         memcpy(expected, list->chain, sizeof expected);
@@ -201,7 +283,14 @@ static struct lists *check_chains(struct judge *judge, const char *from, const c
     struct lists *lists = lists_make(judge);
     judge->from = from;
     judge->to = to;
-    read_all(judge, from, add_key, lists);
+    if (judge->scenario->topology == TOPOLOGY_TIMERS) {
+        add_all_timed(lists, from);
+    } else {
+        read_all(judge, from, add_key, lists);
+    }
+    if (judge->scenario->topology == TOPOLOGY_JOIN) {
+        read_all(judge, "in2", add_key, lists);
+    }
     read_all(judge, to, check_chain, lists);
     expect_all_read(judge, lists);
     return lists;

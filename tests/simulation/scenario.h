@@ -10,7 +10,14 @@
 #include "engine/worker.h"
 #include "world.h"
 
-enum topology { TOPOLOGY_COPY, TOPOLOGY_COUNT, TOPOLOGY_REGROUP, TOPOLOGY_KINDS };
+enum topology {
+    TOPOLOGY_COPY,
+    TOPOLOGY_COUNT,
+    TOPOLOGY_REGROUP,
+    TOPOLOGY_JOIN,   /* as count, from two co-partitioned topics */
+    TOPOLOGY_TIMERS, /* as count, with a durable timer a record */
+    TOPOLOGY_KINDS
+};
 
 enum { SCENARIO_APPLICATION_SIZE = 16, SCENARIO_TEXT_SIZE = 1024 };
 
@@ -29,12 +36,13 @@ struct scenario {
     enum topology topology;
     int32_t partitions, regrouped; /* of "in" and "out"; of the repartition */
     int32_t keys, records, fed;
-    bool static_membership;
+    int64_t transaction_ms;
+    bool static_membership, bad_records, lonely;
     const char *directory;
     struct world *world;
     struct process processes[WORLD_INSTANCE_LIMIT];
     struct plugin *chain;
-    struct topic_facts facts[4];
+    struct topic_facts facts[5];
     size_t fact_count;
     char failure[SCENARIO_TEXT_SIZE]; /* "" = none */
 };
@@ -60,10 +68,18 @@ void oracle_judge(struct scenario *scenario);
 
 /* ---- chain.c ---- */
 
+enum { CHAIN_TEXT_SIZE = 32, CHAIN_DELAY_MS = 700 };
+#define CHAIN_BAD '!'     /* a value that ends so is bad, found after its put and forward */
+#define CHAIN_REFUSED '?' /* one whose output the broker refuses, for its timestamp */
+#define CHAIN_TIMER "timer"
+
 /** The operator "chain": per key the count of records and a checksum over all of them in order, so
  * that one lost, doubled or swapped record shows in every later output. */
 const leat_operator *chain_operator(void);
+/** The same, and each record sets a timer of stream time that adds a link too. */
+const leat_operator *timer_chain_operator(void);
+int64_t chain_timer_ms(int64_t timestamp_ms);
 /** The next text of a key's chain; `text` holds the previous ("" = none). */
-void chain_next(char text[32], const void *value, size_t size);
+void chain_next(char text[CHAIN_TEXT_SIZE], const void *value, size_t size);
 
 #endif

@@ -202,14 +202,32 @@ struct produce {
     struct sim_batch batch;
 };
 
-static void refuse(struct sim_producer *self, struct sim_record *record, enum error_code code,
-                   const char *why)
+static void refuse(struct sim_producer *self, const struct sim_record *record, enum error_code code)
 {
     self->refusals =
         memory_resize(self->refusals, (self->refusal_count + 1) * sizeof *self->refusals);
     struct sim_refusal *refusal = &self->refusals[self->refusal_count++];
     refusal->origin = record->origin;
-    (void)error_set(&refusal->error, STATUS_BAD_RECORD, code, "%s", why);
+    (void)error_set(&refusal->error, STATUS_BAD_RECORD, code, "the broker refuses a batch: %s",
+                    error_code_name(code));
+}
+
+/* Why the broker refuses the batch for what it is. */
+static enum error_code batch_fault(const struct produce *produce)
+{
+    const struct sim_batch *batch = &produce->batch;
+    int64_t latest_ms = sim_wall_ms(produce->cluster->sim) + 3600 * 1000;
+    int64_t limit = sim_topic_find(produce->cluster, batch->topic)->facts.max_message_size;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct sim_record *record = batch->records[i];
+        if ((int64_t)(record->key.size + record->value.size) > limit) {
+            return ERROR_TOO_LARGE;
+        }
+        if (record->timestamp_ms > latest_ms) {
+            return ERROR_BAD_TIMESTAMP;
+        }
+    }
+    return ERROR_NONE;
 }
 
 /* What the broker does with one request. */
@@ -236,15 +254,12 @@ static enum answer append(struct produce *produce, struct sim_producer *self, in
         }
         *epoch = produce->epoch;
     }
-    int64_t latest_ms = sim_wall_ms(produce->cluster->sim) + 3600 * 1000;
-    int64_t limit = sim_topic_find(produce->cluster, batch->topic)->facts.max_message_size;
+    enum error_code code = batch_fault(produce);
     for (size_t i = 0; i < batch->count; i++) {
         struct sim_record *record = batch->records[i];
-        bool large = (int64_t)(record->key.size + record->value.size) > limit;
-        if (large || record->timestamp_ms > latest_ms) {
+        if (code != ERROR_NONE) { /* Kafka refuses a batch as a whole */
             if (self != NULL) {
-                refuse(self, record, large ? ERROR_TOO_LARGE : ERROR_BAD_TIMESTAMP,
-                       large ? "larger than the topic allows" : "timestamp out of range");
+                refuse(self, record, code);
             }
             free(record);
             continue;

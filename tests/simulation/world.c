@@ -98,6 +98,15 @@ void world_crash(struct instance *instance, int64_t restart_ms)
     sim_kill(world->sim, fiber); /* of the running one: does not return */
 }
 
+void world_retire(struct instance *instance)
+{
+    instance->stopped = true;
+    if (instance->fiber != NULL) {
+        world_crash(instance, -1);
+    }
+    sim_cancel(instance->world->sim, instance);
+}
+
 /* ---- Lives ---- */
 
 static void live(void *argument)

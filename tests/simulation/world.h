@@ -65,6 +65,8 @@ void world_start(struct world *world);
 void world_heal(struct world *world);
 /** Lets virtual time pass until `done` says so; false when `limit_ms` passed before. */
 bool world_run(struct world *world, int64_t limit_ms, bool (*done)(struct world *world));
+/** It dies, if it lives, and does not come back. */
+void world_retire(struct instance *instance);
 void world_crash(struct instance *instance, int64_t restart_ms);
 
 #endif
