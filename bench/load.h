@@ -24,6 +24,8 @@ int load_verify_count(struct access *access, const struct load_options *options)
 int load_probe(struct access *access, const struct load_options *options);
 int load_watch(struct access *access, const struct load_options *options);
 
+/** A count as decimal text without sign or leading zeros; 0 for anything else. */
+uint64_t load_count_of(const void *text, size_t size);
 int64_t load_now_us(void); /* monotonic, the same clock in every process */
 void load_sleep_us(int64_t us);
 

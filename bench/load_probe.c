@@ -16,9 +16,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { TICK_US = 1000, LATE_US = 10000000, TIME_SIZE = 16 };
+enum { TICK_US = 1000, LATE_US = 10000000 };
 
 struct probe {
     struct access *access;
@@ -43,7 +42,7 @@ static void send_due(struct probe *probe)
     for (; probe->sent < probe->count && due_us(probe, probe->sent) <= now; probe->sent++) {
         char key[WORKLOAD_KEY_SIZE], value[WORKLOAD_VALUE_SIZE];
         const struct workload *workload = &probe->options->workload;
-        workload_key(workload, workload_key_index(workload, probe->sent), key);
+        workload_key(workload, probe->sent % workload->key_count, key);
         workload_value(workload, probe->sent, value);
         access_send(probe->access, hash_partition(key, sizeof key, probe->partitions), key,
                     sizeof key, value, sizeof value);
@@ -53,12 +52,30 @@ static void send_due(struct probe *probe)
     }
 }
 
+/* Which record was sent for this one: it says so, or it is the nth count of a key, whose nth record
+ * is known because the keys are sent in turn. */
+static bool number_of(const struct probe *probe, const struct access_record *record,
+                      uint64_t *number)
+{
+    const struct workload *workload = &probe->options->workload;
+    uint64_t index;
+    if (record->key_size != WORKLOAD_KEY_SIZE ||
+        !workload_index_of(workload, record->key, &index)) {
+        return false;
+    }
+    if (record->value_size == WORKLOAD_VALUE_SIZE) {
+        return workload_number_of(record->value, number) && *number % workload->key_count == index;
+    }
+    uint64_t count = load_count_of(record->value, record->value_size);
+    *number = (count - 1) * workload->key_count + index;
+    return count > 0;
+}
+
 static void take(struct probe *probe, const struct access_record *record)
 {
     uint64_t number;
     int64_t now = load_now_us();
-    if (record->value_size != WORKLOAD_VALUE_SIZE || !workload_number_of(record->value, &number) ||
-        number >= probe->sent || probe->seen[number]) {
+    if (!number_of(probe, record, &number) || number >= probe->sent || probe->seen[number]) {
         probe->wrong++;
         return;
     }

@@ -120,8 +120,7 @@ int load_verify_pass_through(struct access *access, const struct load_options *o
     return finish(&verdict);
 }
 
-/* Decimal text without sign or leading zeros; 0 for anything else. */
-static uint64_t count_of(const void *text, size_t size)
+uint64_t load_count_of(const void *text, size_t size)
 {
     uint64_t number = 0;
     for (size_t i = 0; i < size; i++) {
@@ -149,7 +148,7 @@ int load_verify_count(struct access *access, const struct load_options *options)
             blame(&verdict, &record, "not a key of this fill");
             continue;
         }
-        uint64_t count = count_of(record.value, record.value_size);
+        uint64_t count = load_count_of(record.value, record.value_size);
         if (record.partition != hash_partition(record.key, record.key_size, partitions)) {
             blame(&verdict, &record, "in another partition than in the fill");
         } else if (count != (uint64_t)counted[index] + 1) {
