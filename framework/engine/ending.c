@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { END_CHECK_MS = 20 };
+enum { END_CHECK_MS = 20, IDLE_POSITIONS_US = 1000000 };
 
 /* Positions that END events moved past markers are committed, so that others see this end reached.
  */
@@ -74,7 +74,7 @@ static enum status topic_done(struct worker *worker, const char *topic, bool *do
 
 /* Sources first, then repartitions from up to down: what is above a finished topic adds nothing to
  * it. */
-enum status ending_check(struct worker *worker, struct error *error)
+static enum status check_end(struct worker *worker, struct error *error)
 {
     const struct graph *graph = worker->graph;
     if (!worker->assigned_once || worker->transaction.state != TRANSACTION_IDLE ||
@@ -99,4 +99,18 @@ enum status ending_check(struct worker *worker, struct error *error)
     worker->end_checked_us = worker->now_us;
     worker->done = status == STATUS_OK && done;
     return status == STATUS_RETRY ? STATUS_OK : status;
+}
+
+enum status ending_step(struct worker *worker, struct error *error)
+{
+    const struct transaction *transaction = &worker->transaction;
+    if (transaction->state != TRANSACTION_IDLE) {
+        return STATUS_OK;
+    }
+    enum status status = STATUS_OK;
+    if (worker->options.until_end ||
+        worker->now_us - transaction->committed_us > IDLE_POSITIONS_US) {
+        status = ending_commit_positions(worker, error);
+    }
+    return status == STATUS_OK && worker->options.until_end ? check_end(worker, error) : status;
 }

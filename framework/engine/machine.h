@@ -46,6 +46,7 @@ struct transaction {
     int64_t opened_us; /* first unit */
     int64_t sent_us;   /* first record handed to the producer: the broker's clock; 0 = none yet */
     int64_t gap_until_us;
+    int64_t committed_us; /* when the last one was */
     uint64_t units;
     int64_t size;       /* bytes of inputs, outputs and changes */
     struct arena arena; /* outputs that wait for the gap, timers' identities */
@@ -64,6 +65,12 @@ struct judged {
     int64_t offset;
     struct buffer timer;
     struct error error;
+};
+
+/** When this worker was fenced, the last few times. */
+struct fencings {
+    int64_t at_us[MACHINE_FENCED_LIMIT];
+    int count;
 };
 
 struct worker {
@@ -105,8 +112,9 @@ struct worker {
     int64_t wall_read_us;
     int64_t unready_us; /* when recovery began; 0 = all tasks run */
     int64_t backoff_ms, backoff_until_us;
-    int64_t fenced_us[MACHINE_FENCED_LIMIT];
-    int fenced_count;
+    struct fencings fenced; /* without a commit in between (rule 12) */
+    struct fencings
+        instance_fenced; /* of the group.instance.id: a commit between is no sign of peace */
     int64_t fetch_slice_ms, fetch_since_us, takeover_us;
     int64_t end_checked_us, deleted_us, timers_us;
     bool done;
@@ -171,8 +179,9 @@ enum status unit_run_timers(struct worker *worker, struct task *task, struct err
 
 /** Commits positions that END events moved past markers, so that others see the end reached. */
 enum status ending_commit_positions(struct worker *worker, struct error *error);
-/** Sets worker->done when the group has reached the end. */
-enum status ending_check(struct worker *worker, struct error *error);
+/** When no record came: commits such positions, at once with until_end, else after a second; sets
+ * worker->done when the group has reached the end. */
+enum status ending_step(struct worker *worker, struct error *error);
 
 /* ---- recovery.c ---- */
 
@@ -188,8 +197,19 @@ enum status recovery_open_producer(struct worker *worker, struct error *error);
 enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, struct error *error);
 /** Ends the transaction that blocks a task, if it is another's of this application (R4, R7). */
 enum status recovery_take_over(struct worker *worker, struct task *task, struct error *error);
+/** Appends the task's inputs, offsets unknown; the list is the caller's to free. */
+struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *count,
+                                       const struct task *task);
+
+/* ---- claim.c ---- */
+
+/** Answers ASSIGNED or sets the assignment again: every running, ready and (two) restoring tasks.
+ */
+enum status claim_assignment(struct worker *worker, struct error *error);
+/** One transaction for all READY tasks: they run after it. */
+enum status claim_commit(struct worker *worker, struct error *error);
 /** Proves by a fenced request that this instance still owns its assignment; STATUS_OK: it does. */
-enum status recovery_prove_owner(struct worker *worker, struct task *task, struct error *error);
+enum status claim_prove_owner(struct worker *worker, struct task *task, struct error *error);
 
 /* ---- group.c ---- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: the start path, which is also the way back from every failure: R3, R4, R9, R10. R1 and
- * R2 are in opening.c, R5-R8 in restore.c, where inputs begin in start.c, the group's events in
- * group.c.
+ * Recovery: the start path, which is also the way back from every failure: R3, R4. R1 and
+ * R2 are in opening.c, R5-R8 in restore.c, R9 and R10 in claim.c, where inputs begin in start.c,
+ * the group's events in group.c.
  *
  * Invariants
  *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what
@@ -119,8 +119,8 @@ enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, s
 
 /* ---- R4: stable offsets, takeover ---- */
 
-static struct broker_offset *task_offsets(struct broker_offset *offsets, size_t *count,
-                                          const struct task *task)
+struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *count,
+                                       const struct task *task)
 {
     offsets = memory_resize(offsets, (*count + task->input_count) * sizeof *offsets);
     for (size_t i = 0; i < task->input_count; i++) {
@@ -150,7 +150,7 @@ enum status recovery_take_over(struct worker *worker, struct task *task, struct 
     }
     if (status == STATUS_NOT_FOUND) {
         size_t count = 0;
-        struct broker_offset *offsets = task_offsets(NULL, &count, task);
+        struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
         status = broker_committed_unstable(worker->options.broker, worker->config->application,
                                            offsets, count, 1000, error);
         for (size_t i = 0; i < count && status == STATUS_OK && id[0] == 0; i++) {
@@ -169,7 +169,7 @@ enum status recovery_take_over(struct worker *worker, struct task *task, struct 
     return status == STATUS_RETRY ? STATUS_OK : status;
 }
 
-/* C6, and on to R5 or R9. */
+/* C5, and on to R5 or R9. */
 static enum status offsets_known(struct worker *worker, struct task *task,
                                  const struct broker_offset *offsets, struct error *error)
 {
@@ -222,7 +222,7 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
             continue;
         }
         size_t count = 0;
-        struct broker_offset *offsets = task_offsets(NULL, &count, task);
+        struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
         enum status status =
             consumer_committed(worker->consumer, offsets, count, worker->fetch_slice_ms, error);
         if (status == STATUS_OK) {
@@ -249,7 +249,7 @@ static enum status fetch_offsets(struct worker *worker, struct error *error)
     struct broker_offset *offsets = NULL;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_FETCHING) {
-            offsets = task_offsets(offsets, &count, task);
+            offsets = recovery_offsets(offsets, &count, task);
         }
     }
     enum status status =
@@ -276,146 +276,6 @@ static enum status fetch_offsets(struct worker *worker, struct error *error)
     }
     worker->takeover_us = worker->now_us;
     return fetch_blocked(worker, error);
-}
-
-/* ---- R9, R10: assignment and claim ---- */
-
-static enum status set_assignment(struct worker *worker, struct error *error)
-{
-    struct consumer_assignment *list = NULL;
-    size_t count = 0;
-    int restores = 0;
-    for (struct task *task = worker->tasks; task != NULL; task = task->next) {
-        list = memory_resize(list, (count + task->input_count + 1) * sizeof *list);
-        if (task->state == TASK_RESTORING && restores < MACHINE_RESTORES) {
-            uint32_t slot = 0;
-            int64_t offset = 0;
-            restore_activate(worker, task);
-            ensure(restore_position(task, &slot, &offset));
-            list[count++] = (struct consumer_assignment){
-                task->sub->changelog, task->partition, slot, offset, true, false};
-            restores += 1;
-        }
-        for (size_t i = 0; i < task->input_count; i++) {
-            struct task_input *input = &task->inputs[i];
-            if ((task->state != TASK_RUNNING && task->state != TASK_READY) || input->fetched < 0) {
-                continue; /* not yet; the next assignment has it */
-            }
-            if (input->slot == UINT32_MAX) {
-                input->slot = group_take_slot(worker, task, (int32_t)i);
-            }
-            input->end = -1;
-            list[count++] = (struct consumer_assignment){
-                input->topic, input->partition, input->slot, input->fetched, false, input->paused};
-        }
-    }
-    enum status status = consumer_assign(worker->consumer, list, count, error);
-    free(list);
-    worker->assign_pending = false;
-    worker->assign_needed = false;
-    machine_tick(worker);
-    return status;
-}
-
-/* --continue-from empty: the changelog must forget the state as well. */
-static enum status empty_stores(struct task *task, struct error *error)
-{
-    for (uint32_t t = 0; t < task->table_count; t++) {
-        struct store_cursor *cursor = NULL;
-        struct bytes key;
-        struct bytes value;
-        enum status status = store_scan(task->tables[t].table, (struct bytes){0}, (struct bytes){0},
-                                        0, &cursor, error);
-        while (status == STATUS_OK) {
-            status = store_next(cursor, &key, &value, error);
-            if (status == STATUS_OK) {
-                struct bytes copy = {memory_copy(key.data, key.size), key.size};
-                status = task_write(task, t, copy, (struct bytes){0});
-                free((void *)(uintptr_t)copy.data);
-                *error = status == STATUS_OK ? *error : task->failure;
-            }
-        }
-        store_cursor_close(cursor);
-        if (status != STATUS_NOT_FOUND) {
-            return status;
-        }
-    }
-    task->empty = false;
-    task->stream_time = INT64_MIN;
-    return STATUS_OK;
-}
-
-static enum status claim(struct worker *worker, struct error *error)
-{
-    enum status status = STATUS_OK;
-    if (worker->transaction.state == TRANSACTION_OPEN) {
-        status = transaction_commit(worker, error);
-    }
-    for (struct task *task = worker->tasks; task != NULL && status == STATUS_OK;
-         task = task->next) {
-        if (task->state != TASK_READY) {
-            continue;
-        }
-        status = transaction_touch(worker, task, error);
-        if (status == STATUS_OK && task->empty) {
-            task_begin_unit(task, machine_wall_ms(worker));
-            status = empty_stores(task, error);
-            task_end_unit(task);
-        }
-    }
-    status = status == STATUS_OK ? transaction_commit(worker, error) : status;
-    for (struct task *task = worker->tasks; task != NULL && status == STATUS_OK;
-         task = task->next) {
-        if (task->state == TASK_READY) {
-            status = task_open_instances(task, machine_wall_ms(worker), error);
-            if (status == STATUS_OK) {
-                task_set_state(task, TASK_RUNNING);
-                log_info("task", "running ms=%" PRId64 " task=%s",
-                         (worker->now_us - worker->unready_us) / 1000, task->name);
-            }
-        }
-    }
-    return status;
-}
-
-enum status recovery_prove_owner(struct worker *worker, struct task *task, struct error *error)
-{
-    if (worker->lost || worker->revoked || !consumer_owns(worker->consumer)) {
-        return error_set(error, STATUS_ABORT, ERROR_NOT_OWNER, "the assignment was lost");
-    }
-    enum status status = STATUS_OK;
-    if (worker->assign_pending) {
-        status = set_assignment(worker,
-                                error); /* takes the group metadata; the task reads nothing yet */
-        worker->assign_needed = true;
-    }
-    if (status == STATUS_OK && worker->transaction.state == TRANSACTION_OPEN) {
-        status = transaction_commit(worker, error);
-    }
-    status = status == STATUS_OK ? producer_begin(worker->producer, error) : status;
-    if (status != STATUS_OK) {
-        return status;
-    }
-    size_t count = 0;
-    struct broker_offset *offsets = task_offsets(NULL, &count, task);
-    for (size_t i = 0; i < count; i++) {
-        int64_t committed = task->inputs[i].committed;
-        offsets[i].offset =
-            committed < 0 ? 0 : committed; /* never committed: it is aborted below */
-    }
-    status = producer_send_offsets(worker->producer, worker->consumer, offsets, count, error);
-    free(offsets);
-    struct error ignored;
-    enum status aborted = STATUS_RETRY;
-    for (int i = 0; i < 5 && aborted == STATUS_RETRY; i++) {
-        aborted = producer_abort(worker->producer, 1000, &ignored);
-    }
-    machine_tick(worker);
-    if (status == STATUS_OK && aborted != STATUS_OK) {
-        *error = ignored;
-        return STATUS_ABORT;
-    }
-    return status;
 }
 
 /* ---- The steps ---- */
@@ -480,11 +340,11 @@ enum status recovery_step(struct worker *worker, struct error *error)
     bool wait = (any_task(worker, TASK_FETCHING) || any_task(worker, TASK_OPENING)) &&
                 worker->now_us - worker->assign_since_us < 100000;
     if (status == STATUS_OK && worker->assign_needed && !wait) {
-        status = set_assignment(worker, error);
+        status = claim_assignment(worker, error);
     }
     if (status == STATUS_OK && !worker->assign_pending && !worker->assign_needed &&
         any_task(worker, TASK_READY)) {
-        status = claim(worker, error);
+        status = claim_commit(worker, error);
     }
     if (status == STATUS_OK && !worker->assign_pending && any_task(worker, TASK_RESTORING)) {
         status = restore_tasks(worker, error);
@@ -525,18 +385,29 @@ static bool is_final(const struct error *cause)
     }
 }
 
-/* Rule 12: the sixth time within a minute without a commit between ends the run. */
-static bool fenced_too_often(struct worker *worker)
+/* Notes a fencing; whether it is the sixth within a minute. */
+static bool too_often(struct fencings *fencings, int64_t now_us)
 {
-    if (worker->fenced_count < MACHINE_FENCED_LIMIT) {
-        worker->fenced_us[worker->fenced_count++] = worker->now_us;
-    } else {
-        memmove(worker->fenced_us, worker->fenced_us + 1,
-                (MACHINE_FENCED_LIMIT - 1) * sizeof worker->fenced_us[0]);
-        worker->fenced_us[MACHINE_FENCED_LIMIT - 1] = worker->now_us;
+    if (fencings->count == MACHINE_FENCED_LIMIT) {
+        memmove(fencings->at_us, fencings->at_us + 1,
+                (MACHINE_FENCED_LIMIT - 1) * sizeof fencings->at_us[0]);
+        fencings->count -= 1;
     }
-    return worker->fenced_count == MACHINE_FENCED_LIMIT &&
-           worker->now_us - worker->fenced_us[0] < MACHINE_FENCED_WINDOW_MS * INT64_C(1000);
+    fencings->at_us[fencings->count++] = now_us;
+    return fencings->count == MACHINE_FENCED_LIMIT &&
+           now_us - fencings->at_us[0] < MACHINE_FENCED_WINDOW_MS * INT64_C(1000);
+}
+
+/* Rule 12. Two processes with one instance name each commit between their turns, so a taken
+   instance id counts by itself: one of them gives up. */
+static bool fenced_too_often(struct worker *worker, const struct error *cause)
+{
+    bool instance = cause->code == ERROR_FENCED_INSTANCE;
+    if (!instance && cause->code != ERROR_FENCED) {
+        return false;
+    }
+    bool often = too_often(&worker->fenced, worker->now_us);
+    return (instance && too_often(&worker->instance_fenced, worker->now_us)) || often;
 }
 
 static enum status renew_handles(struct worker *worker, const struct error *cause, bool usable,
@@ -564,9 +435,8 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
     bool slow_death = (cause->code == ERROR_FENCED || cause->code == ERROR_NOT_OWNER ||
                        cause->code == ERROR_TIMED_OUT || cause->code == ERROR_SLOW) &&
                       worker->transaction.state != TRANSACTION_IDLE;
-    bool fenced = cause->code == ERROR_FENCED || cause->code == ERROR_FENCED_INSTANCE;
     bool usable = transaction_abort(worker);
-    if (is_final(cause) || (fenced && fenced_too_often(worker))) {
+    if (is_final(cause) || fenced_too_often(worker, cause)) {
         *error = *cause;
         error->status = STATUS_FATAL;
         return STATUS_FATAL;

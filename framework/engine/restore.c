@@ -152,7 +152,7 @@ static enum status self_check_failed(struct worker *worker, struct task *task,
                                      const struct stamp *stamp, const char *why,
                                      struct error *error)
 {
-    enum status status = recovery_prove_owner(worker, task, error);
+    enum status status = claim_prove_owner(worker, task, error);
     if (status != STATUS_OK) {
         return status;
     }

@@ -217,6 +217,20 @@ static enum status run_members(const struct program *program, struct broker *bro
     return status;
 }
 
+/* A broker that has just come up does not know all of its topics at once. */
+static enum status prepare_in_time(const struct program *program, struct broker *broker, bool ends,
+                                   struct prepared_topics *topics, struct error *error)
+{
+    struct clock *clock = clock_system();
+    int64_t until_ms = clock_monotonic_ms(clock) + program->config->broker.connect_timeout_ms;
+    enum status status = prepare_topics(program, broker, true, ends, topics, error);
+    while (status == STATUS_RETRY && clock_monotonic_ms(clock) < until_ms) {
+        clock_sleep_ms(clock, 100);
+        status = prepare_topics(program, broker, true, ends, topics, error);
+    }
+    return status;
+}
+
 enum status runtime_run(const struct program *program, struct broker *broker,
                         const struct runtime_options *options, struct error *error)
 {
@@ -225,7 +239,7 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     raise_file_limit();
     enum status status = lock_instance(program->config, &lock, error);
     if (status == STATUS_OK) {
-        status = prepare_topics(program, broker, true, options->until_end, &topics, error);
+        status = prepare_in_time(program, broker, options->until_end, &topics, error);
     }
     if (status == STATUS_OK) {
         log_info("runtime", "starting application=%s instance=%s workers=%" PRIu32,

@@ -467,9 +467,10 @@ enum status transaction_commit(struct worker *worker, struct error *error)
     status = apply_all(worker, error);
     set_state(transaction, TRANSACTION_IDLE);
     reset(worker);
+    transaction->committed_us = worker->now_us;
     transaction->gap_until_us = worker->now_us + worker->options.broker->commit_gap_us;
     atomic_fetch_add_explicit(&worker->counters.commits, 1, memory_order_relaxed);
-    worker->fenced_count = 0;
+    worker->fenced.count = 0;
     worker->backoff_ms = 0;
     uint64_t limit = (uint64_t)worker->config->commit.records;
     worker->unit_limit = worker->unit_limit >= limit / 2 ? limit : worker->unit_limit * 2;

@@ -402,11 +402,8 @@ static enum status loop_once(struct worker *worker, struct error *error)
     if (status == STATUS_OK && idle) {
         status = commit_idle(worker, error);
         delete_read_records(worker);
-        if (status == STATUS_OK && worker->options.until_end && !recovery_needed(worker)) {
-            if (worker->transaction.state == TRANSACTION_IDLE) {
-                status = ending_commit_positions(worker, error);
-            }
-            status = status == STATUS_OK ? ending_check(worker, error) : status;
+        if (status == STATUS_OK && !recovery_needed(worker)) {
+            status = ending_step(worker, error);
         }
     }
     return status;
@@ -419,6 +416,10 @@ static enum status finish(struct worker *worker, bool commit, struct error *erro
     if (commit && worker->transaction.state == TRANSACTION_OPEN && !worker->lost &&
         atomic_load(worker->options.stop) < 2) {
         status = transaction_commit(worker, error);
+    }
+    if (status == STATUS_OK && commit && !recovery_needed(worker) &&
+        atomic_load(worker->options.stop) < 2) {
+        status = ending_commit_positions(worker, error);
     }
     if (status == STATUS_OK && commit) {
         status = transaction_flush_stores(worker, true, error);
