@@ -426,9 +426,9 @@ static inline bool producer_refused(struct producer *producer, uint64_t *origin,
 {
     return producer->ops->refused(producer, origin, error);
 }
-/** Offset of the last acknowledged record of the partition in this transaction, until the next begin; -1 =
- *  none. Definite once producer_commit answered OK, and before that (after flush) if nobody else writes to
- *  the partition: the embedded log gives offsets at commit. */
+/** Offset of the last acknowledged record of the partition in this transaction, until the next
+ *  begin; -1 = none. Definite once producer_commit answered OK, and before that (after flush) if
+ *  nobody else writes to the partition: the embedded log gives offsets at commit. */
 static inline int64_t producer_last_offset(struct producer *producer, uint32_t topic,
                                            int32_t partition)
 {

@@ -78,6 +78,7 @@ size_t local_record_size(const struct local_record *record)
 static uint8_t *bytes_put(uint8_t *at, struct bytes bytes)
 {
     if (bytes.size > 0) {
+        ensure(bytes.data != NULL);
         memcpy(at, bytes.data, bytes.size);
     }
     return at + bytes.size;

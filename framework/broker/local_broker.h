@@ -8,6 +8,8 @@
 #include "broker/local_environment.h"
 #include "broker/local_group.h"
 
+struct local_credential;
+
 struct local_broker {
     struct broker broker; /* first: a struct broker * is one of these */
     struct local_environment *environment;
@@ -23,8 +25,10 @@ enum status local_producer_open(struct broker *broker, const char *transactional
 enum status local_producer_fence(struct local_environment *environment,
                                  const char *transactional_id, int64_t timeout_ms, uint64_t *epoch,
                                  struct error *error);
+/** Whether `epoch` is still the newest of the id. */
+enum status local_epoch_is(struct local_environment *environment, MDB_txn *txn, const char *id,
+                           uint64_t epoch, bool *mine, struct error *error);
 /** The group credential of a consumer; NULL if it has no group or was never assigned. */
-struct local_credential;
 const struct local_credential *local_consumer_credential(struct consumer *consumer);
 
 #endif

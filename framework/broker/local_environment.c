@@ -351,7 +351,7 @@ enum status local_environment_open(const char *directory, struct local_environme
                                    struct error *error)
 {
     *environment = NULL;
-    struct stat facts;
+    struct stat facts = {0};
     enum status status = directory_make(directory, &facts, error);
     if (status != STATUS_OK) {
         return status;

@@ -22,8 +22,7 @@ enum {
     TRANSACTION_SIZE = 1 << 30, /* staged in memory, so there is a limit */
     KEEP_SIZE = 16 << 20,       /* of the memory between transactions, over all partitions */
     KEEP_LEAST = 256 << 10,
-    TIMESTAMP_EVERY = 64,
-    ID_MOST = 500 /* an LMDB key */
+    TIMESTAMP_EVERY = 64
 };
 
 /* One partition's share of the transaction. */
@@ -107,17 +106,13 @@ static enum status overdue(struct local_producer *local, struct error *error)
 
 static enum status epoch_check(struct local_producer *local, MDB_txn *txn, struct error *error)
 {
+    bool mine = true;
     if (local->id == NULL) {
         return STATUS_OK;
     }
-    MDB_val key = local_val(local->id, strlen(local->id));
-    MDB_val value;
-    int result = mdb_get(txn, local->environment->producers, &key, &value);
-    if (result != 0 && result != MDB_NOTFOUND) {
-        return local_failed(local->environment, result, "read an epoch", error);
-    }
-    bool mine = result == 0 && value.mv_size == 8 && get_u64(value.mv_data) == local->epoch;
-    return mine ? STATUS_OK : fenced(local, error);
+    enum status status =
+        local_epoch_is(local->environment, txn, local->id, local->epoch, &mine, error);
+    return status == STATUS_OK && !mine ? fenced(local, error) : status;
 }
 
 /* What every call asks first. */
@@ -563,45 +558,6 @@ static const struct producer_ops local_producer_ops = {
     .suspect = local_suspect,
     .close = local_close,
 };
-
-struct fencing {
-    const char *id;
-    uint64_t epoch;
-};
-
-static enum status fence_work(struct local_environment *environment, MDB_txn *txn, void *argument,
-                              struct error *error)
-{
-    struct fencing *fencing = argument;
-    MDB_val key = local_val(fencing->id, strlen(fencing->id));
-    MDB_val value;
-    int result = mdb_get(txn, environment->producers, &key, &value);
-    if (result != 0 && result != MDB_NOTFOUND) {
-        return local_failed(environment, result, "read an epoch", error);
-    }
-    fencing->epoch = result == 0 && value.mv_size == 8 ? get_u64(value.mv_data) + 1 : 1;
-    uint8_t bytes[8];
-    put_u64(bytes, fencing->epoch);
-    value = local_val(bytes, sizeof bytes);
-    result = mdb_put(txn, environment->producers, &key, &value, 0);
-    return result == 0 ? STATUS_OK : local_failed(environment, result, "write an epoch", error);
-}
-
-enum status local_producer_fence(struct local_environment *environment,
-                                 const char *transactional_id, int64_t timeout_ms, uint64_t *epoch,
-                                 struct error *error)
-{
-    size_t size = strlen(transactional_id);
-    if (size == 0 || size > ID_MOST) {
-        return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
-                         "transactional.id \"%s\": 1 to %d bytes are possible", transactional_id,
-                         ID_MOST);
-    }
-    struct fencing fencing = {.id = transactional_id};
-    enum status status = local_write(environment, timeout_ms, fence_work, &fencing, error);
-    *epoch = fencing.epoch;
-    return status;
-}
 
 enum status local_producer_open(struct broker *broker, const char *transactional_id,
                                 struct producer **producer, struct error *error)

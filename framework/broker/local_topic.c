@@ -291,7 +291,7 @@ static enum status delete_work(struct local_environment *environment, MDB_txn *t
                                struct error *error)
 {
     const char *name = argument;
-    struct local_topic topic;
+    struct local_topic topic = {0};
     enum status status = local_topic_find(environment, txn, name, &topic, error);
     if (status != STATUS_OK) {
         return status;

@@ -39,6 +39,7 @@ static enum status input_read(struct produce_input *input, int timeout_ms, struc
     }
     struct buffer *data = &input->data;
     if (input->at > 0) {
+        ensure(data->data != NULL && input->at <= data->size);
         data->size -= input->at;
         memmove(data->data, data->data + input->at, data->size);
         input->scanned -= input->at;
