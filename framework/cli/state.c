@@ -52,6 +52,7 @@ static enum status write_out(struct view *view, struct error *error)
 
 static void append_task(struct view *view, const struct state_task *task)
 {
+    ensure(task->name != NULL);
     buffer_append_text(&view->out, ",");
     state_print_json(&view->out, "task", bytes_of(task->name));
     buffer_format(&view->out, ",\"partition\":%" PRId32, task->partition);
@@ -60,6 +61,7 @@ static void append_task(struct view *view, const struct state_task *task)
 static void append_row(struct view *view, const struct state_task *task, struct bytes key,
                        struct bytes value)
 {
+    ensure(view->limit < 0 || view->rows < view->limit);
     struct buffer *out = &view->out;
     view->rows++;
     if (command_json(view->line)) {
@@ -100,6 +102,7 @@ static void stores_finish(struct named_stores *stores)
 
 static struct named_store *stores_find(struct named_stores *stores, const char *name)
 {
+    ensure(name[0] != '\0');
     for (size_t i = 0; i < stores->count; i++) {
         if (strcmp(stores->items[i].name, name) == 0) {
             return &stores->items[i];
@@ -114,6 +117,7 @@ static struct named_store *stores_find(struct named_stores *stores, const char *
 static enum status list_table(struct view *view, const struct state_task *task, const char *name,
                               struct named_stores *stores, struct error *error)
 {
+    ensure(task->store != NULL);
     struct store_table *table;
     uint64_t keys = 0;
     if (name[0] == '.' || strchr(name, '/') == NULL) {
@@ -146,6 +150,7 @@ static int compare_stores(const void *a, const void *b)
 /* All stores of all tasks, by name. */
 static enum status list_stores(struct view *view, struct named_stores *stores, struct error *error)
 {
+    ensure(view->tasks.count > 0);
     enum status status = STATUS_OK;
     for (size_t i = 0; i < view->tasks.count && status == STATUS_OK; i++) {
         struct state_task *task = &view->tasks.items[i];
@@ -171,6 +176,7 @@ static enum status list_stores(struct view *view, struct named_stores *stores, s
 
 static enum status run_list(struct view *view, struct error *error)
 {
+    ensure(view->table == NULL);
     struct named_stores stores = {0};
     enum status status = list_stores(view, &stores, error);
     for (size_t i = 0; i < stores.count && status == STATUS_OK; i++) {
@@ -188,6 +194,7 @@ static enum status run_list(struct view *view, struct error *error)
 static enum status run_get(struct view *view, const struct state_task *task,
                            struct store_table *table, struct error *error)
 {
+    ensure(view->key.size > 0 && view->key.size <= STORE_KEY_LIMIT);
     struct bytes value;
     struct bytes key = {view->key.data, view->key.size};
     enum status status = store_get(table, key, &value, error);
@@ -201,6 +208,7 @@ static enum status run_get(struct view *view, const struct state_task *task,
 static enum status run_count(struct view *view, const struct state_task *task,
                              struct store_table *table, struct error *error)
 {
+    ensure(table != NULL);
     uint64_t count = 0;
     enum status status = store_count(table, &count, error);
     view->rows += (int64_t)count;
@@ -217,6 +225,7 @@ static enum status run_count(struct view *view, const struct state_task *task,
 static enum status scan_some(struct view *view, const struct state_task *task,
                              struct store_table *table, struct buffer *last, struct error *error)
 {
+    ensure(last->size <= STORE_KEY_LIMIT);
     bool reverse = (view->flags & STORE_REVERSE) != 0;
     struct bytes from = {view->has_from ? view->from.data : NULL, view->from.size};
     struct bytes to = {view->has_to ? view->to.data : NULL, view->to.size};
@@ -258,6 +267,7 @@ static enum status scan_some(struct view *view, const struct state_task *task,
 static enum status run_scan(struct view *view, const struct state_task *task,
                             struct store_table *table, struct error *error)
 {
+    ensure(view->out.size == 0);
     struct buffer last = {0};
     enum status status;
     bool more;
@@ -283,6 +293,7 @@ typedef enum status (*task_verb)(struct view *, const struct state_task *, struc
 /* An unknown NODE/STORE is a wrong word of the command line: the answer names the right ones. */
 static int no_such_store(struct view *view)
 {
+    ensure(view->table != NULL);
     struct named_stores stores = {0};
     struct buffer known = {0};
     struct error error = {0};
@@ -306,6 +317,7 @@ static int no_such_store(struct view *view)
 
 static int run_verb(struct view *view, task_verb verb)
 {
+    ensure(view->table != NULL && verb != NULL);
     struct error error = {0};
     size_t found = 0;
     enum status status = STATUS_OK;
@@ -339,6 +351,7 @@ static int run_verb(struct view *view, task_verb verb)
 /* Reads an option that is a key; EXIT_DONE or EXIT_USAGE. */
 static int read_bound(struct view *view, const char *name, struct buffer *key, bool *given)
 {
+    ensure(key->size == 0 || *given);
     const char *text = command_option(view->line, name);
     if (text == NULL || *given) {
         return EXIT_DONE;
@@ -352,6 +365,7 @@ static int read_bound(struct view *view, const char *name, struct buffer *key, b
 
 static int read_number(struct view *view, const char *name, int64_t most, int64_t *number)
 {
+    ensure(most > 0);
     const char *text = command_option(view->line, name);
     if (text != NULL && (!value_parse_integer(text, number) || *number < 0 || *number > most)) {
         return command_usage(view->line, "--%s wants a number from 0 to %" PRId64 ", not %s", name,
@@ -363,6 +377,7 @@ static int read_number(struct view *view, const char *name, int64_t most, int64_
 /* `to` becomes the smallest key behind all that begin with `from`. */
 static void make_prefix(struct view *view)
 {
+    ensure(view->from.size > 0 && view->to.size == 0);
     buffer_append(&view->to, view->from.data, view->from.size);
     while (view->to.size > 0 && view->to.data[view->to.size - 1] == 0xff) {
         view->to.size--;
@@ -375,6 +390,7 @@ static void make_prefix(struct view *view)
 
 static int read_options(struct view *view, const char *verb)
 {
+    ensure(view->rows == 0);
     static const char *const of_scan[] = {"from", "to", "prefix", "count"};
     bool scans = strcmp(verb, "scan") == 0;
     for (size_t i = 0; i < sizeof of_scan / sizeof of_scan[0] && !scans; i++) {
@@ -407,6 +423,7 @@ static int read_options(struct view *view, const char *verb)
 /* Arguments behind FILE: the verb, the store, the key. */
 static int read_arguments(struct view *view, task_verb *verb)
 {
+    ensure(command_argument_count(view->line) >= 2);
     static const struct {
         const char *name;
         size_t arguments;

@@ -9,6 +9,7 @@
  * overlong forms, nothing beyond U+10FFFF. */
 static size_t character_size(const uint8_t *at, size_t room, uint32_t *point)
 {
+    ensure(room > 0);
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     if (at[0] < 0x80) {
         *point = at[0];
@@ -35,6 +36,7 @@ static size_t character_size(const uint8_t *at, size_t room, uint32_t *point)
 /* Controls could drive the terminal, and separators would break the line apart. */
 static bool printable(uint32_t point)
 {
+    ensure(point <= 0x10ffff);
     return point >= 0x20 && point != 0x7f && !(point >= 0x80 && point < 0xa0) && point != 0x2028 &&
            point != 0x2029 && !(point >= 0x202a && point <= 0x202e) && point != 0xfeff;
 }
@@ -88,6 +90,7 @@ static void append_json_string(struct buffer *out, struct bytes bytes)
 
 static void append_base64(struct buffer *out, struct bytes bytes)
 {
+    ensure(bytes.size > 0);
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *data = bytes.data;
     for (size_t i = 0; i < bytes.size; i += 3) {

@@ -13,6 +13,7 @@
 /* Splits NAME-PARTITION. Folders that were moved aside have a dot behind the number. */
 static bool task_parse(const char *text, struct state_task *task)
 {
+    ensure(text[0] != '\0');
     const char *dash = strrchr(text, '-');
     if (dash == NULL || dash == text || strstr(text, ".aside-") != NULL) {
         return false;
@@ -38,6 +39,7 @@ static void task_finish(struct state_task *task)
 
 static enum status task_open(struct state_task *task, struct error *error)
 {
+    ensure(task->store == NULL && task->directory != NULL);
     struct store_options options = {.read_only = true};
     struct bytes value;
     enum status status = store_lmdb_open(task->directory, &options, &task->store, error);
@@ -105,6 +107,7 @@ struct search {
 static void visit_task(void *opaque, const char *path, const char *name)
 {
     struct search *search = opaque;
+    ensure(search->tasks != NULL);
     struct state_task task = {0};
     struct error error = {0};
     if (!task_parse(name, &task) ||
@@ -141,6 +144,7 @@ static int compare_tasks(const void *a, const void *b)
 {
     const struct state_task *left = a;
     const struct state_task *right = b;
+    ensure(left->part_size > 0 && right->part_size > 0);
     int order = bytes_compare((struct bytes){left->name, left->part_size},
                               (struct bytes){right->name, right->part_size});
     return order != 0 ? order
@@ -174,6 +178,7 @@ enum status state_tasks_open(const struct config *config, int32_t partition,
 
 void state_tasks_close(struct state_tasks *tasks)
 {
+    ensure(tasks->count == 0 || tasks->items != NULL);
     for (size_t i = 0; i < tasks->count; i++) {
         task_finish(&tasks->items[i]);
     }

@@ -31,6 +31,7 @@ enum status directory_failed(struct error *error, int code, const char *what, co
     switch (code) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
         return error_set(error, STATUS_FATAL, ERROR_DISK_FULL,
                          "%s %s: %s; free some space on its file system", what, path,
                          strerror(code));
@@ -53,6 +54,7 @@ enum status directory_failed(struct error *error, int code, const char *what, co
 /* mkdir with mode 0700 whatever the umask; an existing folder is left as it is. */
 static enum status make_one(const char *path, struct error *error)
 {
+    ensure(path[0] != '\0');
     if (mkdir(path, 0700) == 0) {
         if (chmod(path, 0700) != 0) {
             return directory_failed(error, errno, "making folder", path);
@@ -140,6 +142,7 @@ static enum status refuse_network(int folder, const char *path, struct error *er
 /* The pid in the lock file if that process lives, else 0: a text may be a dead holder's. */
 static pid_t read_holder(int lock)
 {
+    ensure(lock >= 0);
     char text[32] = {0};
     if (pread(lock, text, sizeof text - 1, 0) <= 0) {
         return 0;
@@ -171,6 +174,7 @@ static enum status write_holder(int lock, const char *path, struct error *error)
  * lock a file that was deleted meanwhile: then it is not the one in the folder, and we go again. */
 static enum status take_lock(struct directory *directory, pid_t *holder, struct error *error)
 {
+    ensure(directory->folder >= 0 && directory->lock < 0);
     for (;;) {
         int lock = openat(directory->folder, DIRECTORY_LOCK,
                           O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -266,6 +270,7 @@ const char *directory_path(const struct directory *directory)
 /* One line of a small file, without the newline; false if it is not there or empty. */
 static bool read_line(int folder, const char *name, char line[MARKER_LIMIT])
 {
+    ensure(strchr(name, '\n') == NULL);
     int file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0) {
         return false;
@@ -302,6 +307,7 @@ bool directory_boot_changed(const struct directory *directory)
 /* The file is complete on disk before it has its name, and has its name before we return. */
 static int write_marker(int folder, const char *line)
 {
+    ensure(folder >= 0 && line[0] != '\0');
     int file =
         openat(folder, marker_pending, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {

@@ -26,6 +26,7 @@ struct names {
 
 static void names_finish(struct names *names)
 {
+    ensure(names->count == 0 || names->items != NULL);
     for (size_t i = 0; i < names->count; i++) {
         free(names->items[i]);
     }
@@ -70,6 +71,7 @@ static char *path_base(const char *path)
 /* Makes the first free NAME.aside-N and gives its path; 0 or an errno. */
 static int make_aside(const char *path, char **aside)
 {
+    ensure(path[0] != '\0');
     char *base = path_base(path);
     int code = EEXIST;
     *aside = NULL;
@@ -87,6 +89,7 @@ static int make_aside(const char *path, char **aside)
 
 static int move_all(const struct directory *directory, const char *aside, const struct names *names)
 {
+    ensure(directory->folder >= 0 && directory->lock >= 0);
     int target = open(aside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (target < 0) {
         return errno;
@@ -130,6 +133,7 @@ enum status directory_move_aside(struct directory *directory, struct error *erro
 /* Whether `name` is `base`.aside-N. */
 static bool is_aside(const char *name, const char *base)
 {
+    ensure(base[0] != '\0');
     size_t size = strlen(base);
     if (strncmp(name, base, size) != 0 || strncmp(name + size, ".aside-", 7) != 0) {
         return false;
@@ -141,6 +145,7 @@ static bool is_aside(const char *name, const char *base)
 /* Deletes a folder of plain files; 0 or an errno. */
 static int delete_folder(const char *path)
 {
+    ensure(strstr(path, ".aside-") != NULL);
     struct names names;
     int code = names_read(path, &names);
     for (size_t i = 0; i < names.count && code == 0; i++) {

@@ -26,12 +26,14 @@ enum { READER_CHECK_US = 10 * 1000 * 1000, DISK_SLACK = 1024 * 1024 };
 
 static struct lmdb_store *store_of(struct store *store)
 {
+    ensure(store->ops == &lmdb_store_ops);
     return (struct lmdb_store *)store;
 }
 
 /* LMDB answers EIO also when a write was cut short, which is how a full disk begins. */
 static bool disk_is_full(const struct lmdb_store *store)
 {
+    ensure(store->file >= 0);
     struct statvfs space;
     if (fstatvfs(store->file, &space) == 0 &&
         (uint64_t)space.f_bavail * space.f_frsize < DISK_SLACK) {
@@ -90,6 +92,7 @@ enum status lmdb_failed(const struct lmdb_store *store, int code, const char *wh
 
 int lmdb_read_begin(struct lmdb_store *store, MDB_txn **txn)
 {
+    ensure(store->reader != NULL);
     if (store->write != NULL) {
         *txn = store->write;
         return 0;
@@ -106,6 +109,7 @@ int lmdb_read_begin(struct lmdb_store *store, MDB_txn **txn)
 
 void lmdb_read_end(struct lmdb_store *store)
 {
+    ensure(store->write != NULL || store->reading);
     if (store->write == NULL && !store->read_only) {
         mdb_txn_reset(store->reader);
         store->reading = false;
@@ -188,6 +192,7 @@ static void lmdb_abort(struct store *base)
 /* A reader of a dead process pins pages, and the file grows. */
 static void check_readers(struct lmdb_store *store)
 {
+    ensure(!store->read_only);
     int64_t now = clock_monotonic_us(clock_system());
     if (now - store->readers_checked_us >= READER_CHECK_US) {
         int dead = 0;
@@ -273,6 +278,7 @@ static enum status lmdb_refresh(struct store *base, struct error *error)
 
 static struct lmdb_table *find_table(const struct lmdb_store *store, const char *name)
 {
+    ensure(name[0] != '=');
     for (size_t i = 0; i < store->table_count; i++) {
         if (strcmp(store->tables[i]->name, name) == 0) {
             return store->tables[i];
@@ -387,6 +393,7 @@ static enum status lmdb_meta_get(struct store *base, const char *name, struct by
 
 static MDB_val val_of(struct bytes bytes)
 {
+    ensure(bytes.size == 0 || bytes.data != NULL);
     return (MDB_val){bytes.size, bytes.size == 0 ? (void *)"" : (void *)(uintptr_t)bytes.data};
 }
 
@@ -412,6 +419,7 @@ static bool stands_on(const struct lmdb_table *table, struct bytes key)
 /* A get in the write transaction: leaves the table's cursor on the key for the put that follows. */
 static int get_standing(struct lmdb_table *table, struct bytes key, MDB_val *value)
 {
+    ensure(key.size <= sizeof table->key);
     MDB_cursor *cursor;
     int code = lmdb_table_cursor(table, &cursor);
     if (code != 0) {
@@ -501,6 +509,7 @@ static enum status lmdb_remove(struct store_table *base, struct bytes key, struc
 
 static enum status lmdb_count(struct store_table *base, uint64_t *count, struct error *error)
 {
+    ensure(count != NULL);
     struct lmdb_table *table = (struct lmdb_table *)base;
     struct lmdb_store *store = store_of(base->store);
     MDB_txn *txn;

@@ -74,6 +74,7 @@ enum level { LEVEL_MAIN, LEVEL_METADATA, LEVEL_TABLE, LEVEL_FREE };
 
 static enum status damaged(const struct check *check, const char *what, uint64_t page)
 {
+    ensure(check->path != NULL && what != NULL);
     return error_set(check->error, STATUS_FATAL, ERROR_CORRUPT,
                      "store %s cannot be trusted: %s (page %llu of %llu)", check->path, what,
                      (unsigned long long)page, (unsigned long long)check->last_page + 1);
@@ -82,6 +83,7 @@ static enum status damaged(const struct check *check, const char *what, uint64_t
 /* Reads exactly `size` bytes; false if the file ends before, or cannot be read. */
 static bool read_exactly(int file, void *data, size_t size, uint64_t offset)
 {
+    ensure(file >= 0 && size > 0);
     size_t done = 0;
     while (done < size) {
         ssize_t got = pread(file, (uint8_t *)data + done, size - done, (off_t)(offset + done));
@@ -110,6 +112,7 @@ static bool page_size_sound(uint32_t size)
 
 static bool database_sound(const struct disk_database *database, uint64_t last_page)
 {
+    ensure(last_page >= 1);
     return database->depth <= DEPTH_LIMIT &&
            (database->root == no_page
                 ? database->entries == 0
@@ -193,6 +196,7 @@ static uint64_t node_data_size(const struct disk_node *node)
 /* A value that lies in overflow pages of its own. */
 static enum status check_overflow(struct check *check, uint64_t number, uint64_t size)
 {
+    ensure(page_size_sound(check->page_size));
     uint8_t header[PAGE_HEADER];
     if (number < 2 || number > check->last_page ||
         !read_exactly(check->file, header, sizeof header, number * check->page_size)) {
@@ -216,6 +220,7 @@ static enum status check_overflow(struct check *check, uint64_t number, uint64_t
 static enum status check_named(struct check *check, struct bytes key, const uint8_t *data,
                                uint64_t size, uint64_t page)
 {
+    ensure(key.size > 0 && data != NULL);
     struct disk_database database;
     if (size != sizeof database) {
         return damaged(check, "a table's entry is damaged", page);
@@ -231,6 +236,7 @@ static enum status check_named(struct check *check, struct bytes key, const uint
 static enum status check_leaf_node(struct check *check, const uint8_t *page, size_t offset,
                                    enum level level, uint64_t number)
 {
+    ensure(offset + NODE_HEADER <= check->page_size);
     struct disk_node node;
     memcpy(&node, page + offset, sizeof node);
     uint64_t size = node_data_size(&node);
@@ -263,6 +269,7 @@ static enum status check_page(struct check *check, uint64_t number, unsigned dep
 static enum status check_branch_node(struct check *check, const uint8_t *page, size_t offset,
                                      unsigned depth, enum level level, uint64_t number)
 {
+    ensure(depth > 1 && offset + NODE_HEADER <= check->page_size);
     struct disk_node node;
     memcpy(&node, page + offset, sizeof node);
     if (offset + NODE_HEADER + node.key_size > check->page_size) {
@@ -276,6 +283,7 @@ static enum status check_branch_node(struct check *check, const uint8_t *page, s
 static bool page_sound(const struct check *check, const uint8_t *page, uint64_t number,
                        unsigned depth, size_t *count)
 {
+    ensure(depth >= 1);
     uint64_t own;
     uint16_t lower;
     uint16_t upper;
@@ -293,6 +301,7 @@ static bool page_sound(const struct check *check, const uint8_t *page, uint64_t 
 static enum status check_page(struct check *check, uint64_t number, unsigned depth,
                               enum level level)
 {
+    ensure(depth >= 1 && depth <= DEPTH_LIMIT);
     if (number < 2 || number > check->last_page || ++check->visited > check->last_page + 1) {
         return damaged(check, "a page number is wrong", number);
     }
@@ -333,6 +342,7 @@ static enum status check_database(struct check *check, const struct disk_databas
 enum status lmdb_check_tree(int file, const char *path, bool deep, struct lmdb_facts *facts,
                             struct error *error)
 {
+    ensure(file >= 0 && facts != NULL);
     struct disk_meta meta;
     struct stat stat;
     struct check check = {.file = file, .path = path, .error = error, .deep = deep};

@@ -34,6 +34,7 @@ struct raw {
 
 static MDB_val raw_val(struct raw *raw)
 {
+    ensure(raw->size > 0 && raw->size <= RAW_LIMIT);
     return (MDB_val){raw->size, raw->data};
 }
 
@@ -75,6 +76,7 @@ static int node_number(MDB_val value, uint64_t *node)
 static MDB_dbi dbi_of(const struct lmdb_table *table, uint64_t node)
 {
     const struct lmdb_store *store = (const struct lmdb_store *)table->base.store;
+    ensure(node == 0 || store->deep != table->dbi);
     return node == 0 ? table->dbi : store->deep;
 }
 
@@ -111,6 +113,7 @@ int lmdb_long_get(struct lmdb_table *table, MDB_txn *txn, struct bytes key, MDB_
 /* A node's number that is not in use: one more than the largest that has an entry. */
 static int free_number(struct lmdb_store *store, uint64_t *number)
 {
+    ensure(store->write != NULL);
     MDB_cursor *cursor;
     int code = mdb_cursor_open(store->write, store->deep, &cursor);
     if (code != 0) {
@@ -154,6 +157,7 @@ int lmdb_long_surplus(struct lmdb_table *table, MDB_txn *txn, int64_t *surplus)
 
 static int add_surplus(struct lmdb_table *table, int64_t difference)
 {
+    ensure(difference >= -1 && difference <= 1);
     struct lmdb_store *store = (struct lmdb_store *)table->base.store;
     if (difference == 0) {
         return 0;
@@ -213,6 +217,7 @@ int lmdb_long_put(struct lmdb_table *table, struct bytes key, MDB_val value)
 /* Whether `node` of =long has an entry. */
 static int node_empty(struct lmdb_store *store, uint64_t node, bool *empty)
 {
+    ensure(node > 0);
     MDB_cursor *cursor;
     int code = mdb_cursor_open(store->write, store->deep, &cursor);
     if (code != 0) {
@@ -232,6 +237,7 @@ static int node_empty(struct lmdb_store *store, uint64_t node, bool *empty)
 /* Deletes the entry of `key` at `level`, then the links above it whose nodes became empty. */
 static int prune(struct lmdb_table *table, struct bytes key, const uint64_t *path, size_t level)
 {
+    ensure(level > 0 && path[0] == 0);
     struct lmdb_store *store = (struct lmdb_store *)table->base.store;
     int64_t difference = -1;
     for (;;) {
@@ -285,6 +291,7 @@ int lmdb_long_remove(struct lmdb_table *table, struct bytes key)
 
 static void path_set(struct lmdb_cursor *cursor, size_t level, uint64_t node)
 {
+    ensure(level <= STORE_KEY_LIMIT / LMDB_SEGMENT);
     if (level >= cursor->path_capacity) {
         cursor->path_capacity = cursor->path_capacity == 0 ? 8 : cursor->path_capacity * 2;
         cursor->path = memory_resize(cursor->path, cursor->path_capacity * sizeof *cursor->path);
@@ -316,6 +323,7 @@ static int entry_of(uint64_t node, MDB_val *key)
 static int node_seek(const struct lmdb_cursor *cursor, uint64_t node, struct raw *raw,
                      bool inclusive, MDB_val *key, MDB_val *value)
 {
+    ensure(raw->size > (node == 0 ? 0 : NUMBER_SIZE) || !inclusive);
     MDB_cursor *inner = cursor_of(cursor, node);
     *key = raw_val(raw);
     int code = mdb_cursor_get(inner, key, value, MDB_SET_RANGE);
@@ -349,6 +357,7 @@ static int node_end(const struct lmdb_cursor *cursor, uint64_t node, MDB_val *ke
 /* Goes down from the entry (key, value) of `node` to the first key under it. */
 static int descend(struct lmdb_cursor *cursor, uint64_t node, MDB_val key, MDB_val *value)
 {
+    ensure(node != 0 || cursor->work.size == 0);
     cursor->on_direct = node == 0 && key.mv_size <= LMDB_SEGMENT;
     while (key.mv_size > LMDB_SEGMENT) {
         if (key.mv_size != LMDB_SEGMENT + 1 || cursor->work.size > STORE_KEY_LIMIT) {

@@ -66,6 +66,7 @@ int lmdb_renew(struct lmdb_store *store)
 
 struct lmdb_table *lmdb_table_add(struct lmdb_store *store, const char *name, MDB_dbi dbi)
 {
+    ensure(name[0] != '\0' && name[0] != '=');
     struct lmdb_table *table = memory_allocate(sizeof *table);
     table->base.store = &store->base;
     table->name = memory_text(name);
@@ -122,6 +123,7 @@ static int find_tables(struct lmdb_store *store, MDB_txn *txn)
  * MDB_NOTFOUND: a reader found an environment whose writer had not come that far. */
 static int open_tables(struct lmdb_store *store)
 {
+    ensure(store->write == NULL && store->env != NULL);
     MDB_txn *txn;
     int code = mdb_txn_begin(store->env, NULL, store->read_only ? MDB_RDONLY : 0, &txn);
     if (code == MDB_MAP_RESIZED) {
@@ -237,6 +239,7 @@ static int open_env(struct lmdb_store *store, uint64_t used, unsigned flags)
 
 static int open_reader(struct lmdb_store *store)
 {
+    ensure(store->env != NULL && store->reader == NULL);
     int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->reader);
     if (code == MDB_MAP_RESIZED) {
         code = mdb_env_set_mapsize(store->env, 0);
@@ -255,6 +258,7 @@ static int open_reader(struct lmdb_store *store)
 static enum status system_failed(const struct lmdb_store *store, int code, const char *what,
                                  struct error *error)
 {
+    ensure(code != 0);
     if (code == ELOOP) {
         return error_set(error, STATUS_FATAL, ERROR_DENIED,
                          "%s: store %s: a symbolic link is in the place of a file", what,
@@ -271,6 +275,7 @@ static enum status system_failed(const struct lmdb_store *store, int code, const
  * which opens it more than once, obeys the umask. */
 static int open_private(const char *path, const char *name, int *file)
 {
+    ensure(strchr(name, '/') == NULL);
     char *full = memory_format("%s/%s", path, name);
     *file = open(full, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     int code = 0;
@@ -288,6 +293,7 @@ static int open_private(const char *path, const char *name, int *file)
 
 static enum status truncated(const char *path, const struct lmdb_facts *facts, struct error *error)
 {
+    ensure(facts->file_size < facts->stored_size);
     return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
                      "store %s is truncated: %llu bytes, %llu at its last commit", path,
                      (unsigned long long)facts->file_size, (unsigned long long)facts->stored_size);
@@ -297,6 +303,7 @@ static enum status truncated(const char *path, const struct lmdb_facts *facts, s
 static enum status admit(struct lmdb_store *store, int file, struct lmdb_facts *facts,
                          struct error *error)
 {
+    ensure(!store->read_only && file >= 0);
     enum status status = lmdb_check_meta(file, store->path, facts, error);
     if (status != STATUS_OK) {
         return status;
@@ -330,6 +337,7 @@ static int sync_folder(const char *path)
 
 static enum status open_writing(struct lmdb_store *store, struct error *error)
 {
+    ensure(!store->read_only && store->env == NULL);
     int file = -1;
     int lock = -1;
     struct lmdb_facts facts = {0};
@@ -372,6 +380,7 @@ static enum status open_writing(struct lmdb_store *store, struct error *error)
 static enum status admit_reader(struct lmdb_store *store, int file, struct lmdb_facts *facts,
                                 struct error *error)
 {
+    ensure(store->read_only && store->reading);
     enum status status = lmdb_check_tree(file, store->path, false, facts, error);
     if (status == STATUS_OK && facts->file_size < facts->stored_size) {
         status = truncated(store->path, facts, error);
@@ -386,6 +395,7 @@ static enum status admit_reader(struct lmdb_store *store, int file, struct lmdb_
 
 static enum status open_snapshot(struct lmdb_store *store, int file, struct error *error)
 {
+    ensure(store->read_only && store->env == NULL);
     struct lmdb_facts facts = {0};
     enum status status = lmdb_check_meta(file, store->path, &facts, error);
     if (status != STATUS_OK) {
@@ -421,6 +431,7 @@ static enum status open_snapshot(struct lmdb_store *store, int file, struct erro
 
 static enum status open_reading(struct lmdb_store *store, struct error *error)
 {
+    ensure(store->read_only);
     char *name = memory_format("%s/%s", store->path, LMDB_FILE);
     int file = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int code = errno;

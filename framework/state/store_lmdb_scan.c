@@ -13,6 +13,7 @@
  */
 static bool prefix_end(struct bytes prefix, struct buffer *end)
 {
+    ensure(end->size == 0);
     buffer_append(end, prefix.data, prefix.size);
     while (end->size > 0) {
         if (end->data[end->size - 1] != 0xff) {
@@ -77,6 +78,7 @@ void lmdb_cursors_detach(struct lmdb_store *store)
 /* Makes the two MDB_cursors usable in `txn`. Those of the reader are kept and renewed. */
 static int attach(struct lmdb_cursor *cursor, MDB_txn *txn)
 {
+    ensure(txn != NULL);
     struct lmdb_store *store = (struct lmdb_store *)cursor->base.store;
     bool of_write = txn == store->write;
     if (cursor->top != NULL && cursor->deep != NULL && cursor->of_write == of_write) {
@@ -104,6 +106,7 @@ static int attach(struct lmdb_cursor *cursor, MDB_txn *txn)
 /* Moves to the next key; puts it into cursor->work. */
 static int advance(struct lmdb_cursor *cursor, MDB_val *value)
 {
+    ensure(cursor->top != NULL && cursor->deep != NULL);
     struct lmdb_store *store = (struct lmdb_store *)cursor->base.store;
     bool reverse = cursor->reverse;
     if (!cursor->started) {
@@ -125,6 +128,7 @@ static int advance(struct lmdb_cursor *cursor, MDB_val *value)
 /* Whether the key lies beyond the bound that the walk runs towards. */
 static bool beyond(const struct lmdb_cursor *cursor, struct bytes key)
 {
+    ensure(key.size > 0);
     if (cursor->reverse) {
         return !cursor->from_open &&
                bytes_compare(key, (struct bytes){cursor->from.data, cursor->from.size}) < 0;

@@ -4,8 +4,11 @@
 #include "base/bytes.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 char *test_folder_make(void)
 {
@@ -30,4 +33,14 @@ void test_folder_remove(char *folder)
 {
     (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(folder);
+}
+
+pid_t test_fork(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)) {
+        _exit(125);
+    }
+    return pid;
 }

@@ -69,9 +69,16 @@ static void read_all(const char *name, struct buffer *into)
  */
 static void state(const char *arguments)
 {
-    char *command = memory_format("%s/topology state %s %s >%s/out 2>%s/err", LEAT_BINARY_DIR, file,
-                                  arguments, folder, folder);
-    int how = system(command);
+    char *command = memory_format("exec %s/topology state %s %s >%s/out 2>%s/err", LEAT_BINARY_DIR,
+                                  file, arguments, folder, folder);
+    pid_t pid = test_fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    int how;
+    cr_assert_eq(waitpid(pid, &how, 0), pid);
     cr_assert(WIFEXITED(how), "%s", command);
     code = WEXITSTATUS(how);
     free(command);
@@ -249,7 +256,7 @@ Test(state_command, open_transactions_are_not_seen_and_the_writer_is_not_disturb
     int ready[2];
     int done[2];
     cr_assert(pipe(ready) == 0 && pipe(done) == 0);
-    pid = fork();
+    pid = test_fork();
     if (pid == 0) {
         char byte;
         char *path = memory_format("%s/state/shop/a/lines-0", folder);
