@@ -434,6 +434,7 @@ struct store_check {
     struct judge *judge;
     const char *directory;
     const struct fold *fold;
+    struct lists *newer; /* keys with a record at or behind the position */
     struct position position;
     size_t keys;
 };
@@ -448,6 +449,35 @@ static void find_position(void *context, struct bytes key, struct bytes value)
     }
 }
 
+static bool note_newer(void *context, const struct broker_record *record)
+{
+    struct store_check *check = context;
+    const char *table = NULL;
+    struct bytes key;
+    char name[TEXT_SIZE];
+    if (record->offset >= check->position.next && !stamp_is_key(record->key) &&
+        changelog_split(record->key, &table, &key) && strcmp(table, "chain/state") == 0) {
+        copy_text(name, key);
+        (void)list_of(check->newer, name);
+    }
+    return true;
+}
+
+/* Compaction may have taken the value below the position when a newer one lies behind it, which the
+   store gets before its task runs again. */
+static bool may_be_old(const struct store_check *check, const char *name)
+{
+    if (check->judge->scenario->world->options.faults.compact_ms == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < check->newer->count; i++) {
+        if (strcmp(check->newer->items[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_entry(void *context, struct bytes key, struct bytes value)
 {
     struct store_check *check = context;
@@ -457,7 +487,7 @@ static void check_entry(void *context, struct bytes key, struct bytes value)
     copy_text(text, value);
     const char *expected = fold_get(check->fold, name);
     check->keys++;
-    if (expected == NULL || strcmp(expected, text) != 0) {
+    if ((expected == NULL || strcmp(expected, text) != 0) && !may_be_old(check, name)) {
         fail(check->judge,
              "%s: key %s is %s, the changelog below position %" PRId64 " says %s (I2)",
              check->directory, name, text, check->position.next,
@@ -473,8 +503,15 @@ static void check_store(struct judge *judge, const char *changelog, const char *
     (void)sim_store_read(directory, "", find_position, &check);
     struct fold *fold = fold_make(judge, changelog, atoi(dash + 1), check.position.next);
     check.fold = fold;
+    check.newer = lists_make(judge);
+    sim_read_history(judge->cluster, changelog, judge->partition, note_newer, &check);
     (void)sim_store_read(directory, "chain/state", check_entry, &check);
-    if (check.keys != fold->count) {
+    size_t absent = 0; /* that may be */
+    for (size_t i = 0; i < fold->count; i++) {
+        absent += may_be_old(&check, fold->pairs[i].key) ? 1 : 0;
+    }
+    lists_free(check.newer);
+    if (check.keys > fold->count || check.keys + absent < fold->count) {
         fail(judge, "%s holds %zu keys, the changelog below position %" PRId64 " has %zu (I2)",
              directory, check.keys, check.position.next, fold->count);
     }

@@ -313,6 +313,11 @@ static bool read_to_end(struct scenario *scenario, const char *topic)
     return true;
 }
 
+static bool settled(struct world *world)
+{
+    return sim_cluster_settled(world->cluster);
+}
+
 static bool processed(struct world *world)
 {
     struct scenario *scenario = world->options.context;
@@ -322,18 +327,13 @@ static bool processed(struct world *world)
     return scenario->fed == scenario->records && read_to_end(scenario, "in") &&
            (scenario->topology != TOPOLOGY_JOIN || read_to_end(scenario, "in2")) &&
            (scenario->topology != TOPOLOGY_REGROUP ||
-            read_to_end(scenario, "app-by_key-repartition"));
+            (settled(world) && read_to_end(scenario, "app-by_key-repartition")));
 }
 
 static bool never(struct world *world)
 {
     struct scenario *scenario = world->options.context;
     return scenario->failure[0] != '\0';
-}
-
-static bool settled(struct world *world)
-{
-    return sim_cluster_settled(world->cluster);
 }
 
 static bool all_stopped(struct world *world)
