@@ -138,7 +138,7 @@ class Reader:
 
     def __init__(self, application, topic):
         if application.broker.startswith("kafka:"):
-            argv = ["kcat", "-C", "-q", "-u", "-b", application.broker[len("kafka:"):], "-t", topic,
+            argv = ["kcat", "-C", "-E", "-q", "-u", "-b", application.broker[len("kafka:"):], "-t", topic,
                     "-o", "beginning", "-X", "isolation.level=read_committed", "-K", "\t",
                     "-X", "fetch.wait.max.ms=50", "-f", "%p\t%o\t%k\t%s\n"]
         else:

@@ -4,7 +4,9 @@
 compares the result with a recomputation from its input, and with its expected.txt.
 
     tests/examples/examples.py word_count|payments [--install]
+    tests/examples/examples.py readme|getting_started
 
+The other two run the commands of README.md (the tour) and docs/getting-started.md the same way.
 --install: with the binary and the operators of an install tree, made for the test in a directory of
 its own, instead of those of the build tree.
 """
@@ -53,19 +55,25 @@ def table(text):
     return dict(line.split("\t") for line in text.splitlines())
 
 
+def run_shell(commands, directory, binary=None):
+    environment = {**os.environ, "LC_ALL": "C"}
+    environment.pop("LEAT_OPERATOR_PATH", None)
+    if binary is not None:
+        environment["PATH"] = f"{binary}:{environment['PATH']}"
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=directory,
+                          env=environment, capture_output=True, text=True, timeout=110, check=False)
+    if done.returncode != 0:
+        sys.exit(f"exit code {done.returncode} of\n{commands}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def check(name, binary, work):
     recompute, source, store, topic = EXAMPLES[name]
     example = work / name
     shutil.copytree(ROOT / "examples" / name, example)
-    environment = {**os.environ, "PATH": f"{binary}:{os.environ['PATH']}", "LC_ALL": "C"}
-    environment.pop("LEAT_OPERATOR_PATH", None)
 
     def shell(commands):
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=example,
-                              env=environment, capture_output=True, text=True, timeout=110, check=False)
-        if done.returncode != 0:
-            sys.exit(f"{name}: exit code {done.returncode} of\n{commands}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return run_shell(commands, example, binary)
 
     commands = readme_commands(example / "README.md")
     assert commands.count("topology ") >= 6, f"{name}: its README shows hardly any command"
@@ -83,6 +91,28 @@ def check(name, binary, work):
     assert again == output, f"{name}: a second run changed the output"
 
 
+def check_readme(work):
+    """The tour as it stands, in a tree that looks like a clone with a release build."""
+    tour = (ROOT / "README.md").read_text(encoding="utf-8").split("## Five minutes with it")[1]
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```", tour, re.S | re.M))
+    shutil.copytree(ROOT / "examples", work / "examples")
+    # The state follows the output by a moment, and a script is faster than a reader of the tour.
+    get = next(line for line in commands.split("\n") if " state topology.json get " in line)
+    patient = f"for i in $(seq 100); do {get} && break; sleep 0.05; done"
+    assert "kill -9 %1" in commands
+    out = run_shell(commands.replace(get, patient), work)
+    assert "\nbe\t2\n" in out, f"README.md: the state does not show 2 for be:\n{out}"
+    assert "\nbe\t3\n" in out, f"README.md: the state does not show 3 for be:\n{out}"
+
+
+def check_getting_started(work):
+    text = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    (work / "orders.json").write_text(re.search(r"^```json\n(.*?)^```", text, re.S | re.M)[1],
+                                      encoding="utf-8")
+    out = run_shell("".join(re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)), work)
+    assert out.endswith("ann\t2\n"), f"getting-started.md: ann is not 2:\n{out}"
+
+
 def main():
     name, build = sys.argv[1], pathlib.Path(os.environ.get("LEAT_BUILD", ROOT / "build" / "dev"))
     build = build.resolve()
@@ -93,8 +123,13 @@ def main():
             subprocess.run(["cmake", "--install", str(build), "--prefix", str(work / "prefix")],
                            check=True, stdout=subprocess.DEVNULL)
             binary = work / "prefix" / "bin"
-        check(name, binary, work)
-    print(f"{name}: every command of its README works, and the result is right")
+        if name in EXAMPLES:
+            check(name, binary, work)
+        else:
+            (work / "build").mkdir()
+            (work / "build" / "release").symlink_to(build)
+            {"readme": check_readme, "getting_started": check_getting_started}[name](work)
+    print(f"{name}: every command shown works, and the result is right")
 
 
 if __name__ == "__main__":
