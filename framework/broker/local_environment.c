@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 enum {
     FORMAT_VERSION = 1,
     READERS = 2048,
     DATABASES = 8,
+    FULL_DISK_SIZE = 1 << 20,
     SLOW_LOCK_MS = 500 /* longer: nobody is given up for silence until all had time to renew */
 };
 
@@ -37,11 +39,20 @@ static struct {
     struct local_environment *first;
 } opened = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
+/* LMDB answers EIO when a full disk took a part of a write. */
+static bool disk_is_full(const struct local_environment *environment)
+{
+    struct statvfs facts;
+    return statvfs(environment->directory, &facts) == 0 &&
+           (uint64_t)facts.f_bavail * facts.f_frsize < FULL_DISK_SIZE;
+}
+
 enum status local_failed(struct local_environment *environment, int result, const char *what,
                          struct error *error)
 {
     ensure(result != 0);
     const char *place = environment->directory;
+    result = result == EIO && disk_is_full(environment) ? ENOSPC : result;
     switch (result) {
     case MDB_NOTFOUND:
         return STATUS_NOT_FOUND;
