@@ -203,6 +203,7 @@ enum status group_assigned(struct worker *worker, const struct broker_partition 
 enum status group_revoked(struct worker *worker, struct error *error)
 {
     enum status status = STATUS_OK;
+    worker->revoked_us = worker->now_us;
     if (worker->transaction.state == TRANSACTION_OPEN) {
         status = transaction_commit(worker, error);
     }

@@ -110,6 +110,8 @@ struct worker {
     int64_t now_us;        /* monotonic, read after every wait and every unit */
     int64_t wall_delta_ms; /* wall = now / 1000 + this */
     int64_t wall_read_us;
+    int64_t recovery_next_us; /* beside running tasks, recovery takes half of the time */
+    int64_t revoked_us;
     int64_t unready_us; /* when recovery began; 0 = all tasks run */
     int64_t backoff_ms, backoff_until_us;
     struct fencings fenced; /* without a commit in between (rule 12) */
@@ -187,7 +189,9 @@ enum status ending_step(struct worker *worker, struct error *error);
 
 /** Whether something is left for recovery_step. */
 bool recovery_needed(const struct worker *worker);
-/** Takes every task as far as it gets without waiting long. */
+/** Whether some task runs already. */
+bool recovery_beside_running(const struct worker *worker);
+/** Takes every task as far as it gets without waiting long; half of the time when others run. */
 enum status recovery_step(struct worker *worker, struct error *error);
 /** The one way back after a failure: STATUS_OK when the run goes on, else what ends it. */
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error);

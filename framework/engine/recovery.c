@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ASSIGN_WAIT_US = 30000 };
+
 /* Back to the stable offsets; store, lock and membership are kept. */
 static void reset_task(struct worker *worker, struct task *task)
 {
@@ -189,6 +191,8 @@ static enum status offsets_known(struct worker *worker, struct task *task,
         input->end = -1;
     }
     if (unchanged) {
+        log_info("task", "resumed ms=%" PRId64 " task=%s",
+                 (worker->now_us - worker->revoked_us) / 1000, task->name);
         task_set_state(task, TASK_RUNNING);
         worker->assign_needed = true;
         return STATUS_OK;
@@ -239,18 +243,19 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
     return STATUS_OK;
 }
 
-static enum status fetch_offsets(struct worker *worker, struct error *error)
+/* One request for all that resume, or for all that do not: a suspended task is blocked by nobody,
+   and must not wait for one that is. */
+static enum status fetch_together(struct worker *worker, bool resuming, struct error *error)
 {
-    if (worker->fetch_since_us == 0) {
-        worker->fetch_since_us = worker->now_us;
-        worker->fetch_slice_ms = any_task(worker, TASK_RUNNING) ? 20 : 100;
-    }
     size_t count = 0;
     struct broker_offset *offsets = NULL;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
-        if (task->state == TASK_FETCHING) {
+        if (task->state == TASK_FETCHING && task->resuming == resuming) {
             offsets = recovery_offsets(offsets, &count, task);
         }
+    }
+    if (count == 0) {
+        return STATUS_OK;
     }
     enum status status =
         consumer_committed(worker->consumer, offsets, count, worker->fetch_slice_ms, error);
@@ -258,18 +263,32 @@ static enum status fetch_offsets(struct worker *worker, struct error *error)
     size_t at = 0;
     for (struct task *task = worker->tasks; task != NULL && status == STATUS_OK;
          task = task->next) {
-        if (task->state == TASK_FETCHING) {
+        if (task->state == TASK_FETCHING && task->resuming == resuming && at < count) {
             size_t inputs = task->input_count;
             status = offsets_known(worker, task, offsets + at, error);
             at += inputs;
         }
     }
     free(offsets);
+    return status;
+}
+
+static enum status fetch_offsets(struct worker *worker, struct error *error)
+{
+    if (worker->fetch_since_us == 0) {
+        worker->fetch_since_us = worker->now_us;
+        worker->fetch_slice_ms = any_task(worker, TASK_RUNNING) ? 20 : 100;
+    }
+    enum status status = fetch_together(worker, true, error);
+    status = status == STATUS_OK ? fetch_together(worker, false, error) : status;
     if (status != STATUS_RETRY) {
         worker->fetch_since_us = 0;
         return status;
     }
     worker->fetch_slice_ms = worker->fetch_slice_ms >= 250 ? 500 : worker->fetch_slice_ms * 2;
+    if (any_task(worker, TASK_RUNNING) && worker->fetch_slice_ms > 40) {
+        worker->fetch_slice_ms = 40; /* those that run go on beside it */
+    }
     if (worker->now_us - worker->fetch_since_us < MACHINE_UNANSWERED_MS * INT64_C(1000) ||
         worker->now_us - worker->takeover_us < MACHINE_UNANSWERED_MS * INT64_C(1000)) {
         return STATUS_OK;
@@ -320,6 +339,11 @@ static enum status open_tasks(struct worker *worker, struct error *error)
     return STATUS_OK;
 }
 
+bool recovery_beside_running(const struct worker *worker)
+{
+    return any_task(worker, TASK_RUNNING);
+}
+
 enum status recovery_step(struct worker *worker, struct error *error)
 {
     if (worker->unready_us == 0) {
@@ -338,7 +362,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
     status = status == STATUS_OK ? start_resolve(worker, error) : status;
     /* One assignment for all that is ready soon; those that take longer get another. */
     bool wait = (any_task(worker, TASK_FETCHING) || any_task(worker, TASK_OPENING)) &&
-                worker->now_us - worker->assign_since_us < 100000;
+                worker->now_us - worker->assign_since_us < ASSIGN_WAIT_US;
     if (status == STATUS_OK && worker->assign_needed && !wait) {
         status = claim_assignment(worker, error);
     }
