@@ -277,7 +277,7 @@ enum status restore_begin(struct worker *worker, struct task *task, struct error
         .began_us = worker->now_us,
         .progress_us = worker->now_us,
         .logged_us = worker->now_us,
-        .first_offset = -1,
+        .last_offset = -1,
         .end = -1,
     };
     if (start == end) {
@@ -332,13 +332,17 @@ static bool stamp_continues(struct task *task, const struct broker_record *recor
     return same && stamp->sequence > own.sequence;
 }
 
-/* The checksum of a transaction's records, where nothing of it was compacted away. */
+/* The records right before a stamp, without a gap in their offsets: all of its transaction, unless
+   compaction took some. A stamp that was compacted away leaves a gap, so records of two
+   transactions are never counted as one. */
 static void check_records(struct task *task, const struct broker_record *record,
                           const struct stamp *stamp)
 {
     struct restore *restore = task->restore;
-    bool whole = restore->count == stamp->record_count && restore->first_offset >= 0 &&
-                 record->offset - restore->first_offset == (int64_t)restore->count;
+    if (restore->count == 0 || record->offset != restore->last_offset + 1) {
+        return;
+    }
+    bool whole = restore->count == stamp->record_count;
     if ((whole && restore->checksum != stamp->checksum) || restore->count > stamp->record_count) {
         restore->torn =
             differs(restore->why, sizeof restore->why,
@@ -379,7 +383,6 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
     restore->run = restore->last_sequence + 1 == stamp.sequence ? restore->run + 1 : 1;
     restore->last_sequence = stamp.sequence;
     restore->stamps += 1;
-    restore->first_offset = -1;
     restore->count = 0;
     restore->checksum = 0;
     if (!own) {
@@ -415,9 +418,11 @@ static enum status replay_change(struct task *task, const struct broker_record *
                          " is no changelog record: does something else write to this topic?",
                          task->sub->changelog, task->partition, record->offset);
     }
-    if (restore->first_offset < 0) {
-        restore->first_offset = record->offset;
+    if (record->offset != restore->last_offset + 1) {
+        restore->count = 0;
+        restore->checksum = 0;
     }
+    restore->last_offset = record->offset;
     restore->count += 1;
     restore->checksum = changelog_checksum(restore->checksum, record->key, record->value);
     restore->batch_records += 1;
