@@ -31,7 +31,7 @@ struct restore {
     uint64_t records, stamps;
     uint64_t run;           /* how many of the last stamps were dense */
     uint64_t last_sequence; /* 0 = none read */
-    int64_t first_offset;   /* of the records since the last stamp; -1 none */
+    int64_t last_offset;    /* of the last record that was no stamp; -1 none */
     uint32_t count, checksum;
     int64_t batch_records, batch_size;
     bool torn; /* the changelog contradicts itself */
