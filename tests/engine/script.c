@@ -150,10 +150,10 @@ static leat_status scan(struct call *call)
     leat_status status = leat_scan(store_at(call, 1), text_at(call, 2), text_at(call, 3),
                                    flags_at(call, 4), &cursor);
     while (status == LEAT_OK && (status = leat_next(cursor, &key, &value)) == LEAT_OK) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%.*s=%.*s",
-                                 used == 0 ? "" : ",", key.size > 20 ? 20 : (int)key.size,
-                                 (const char *)key.data, value.size > 20 ? 20 : (int)value.size,
-                                 (const char *)value.data);
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%.*s=%.*s", used == 0 ? "" : ",",
+                             key.size > 20 ? 20 : (int)key.size, (const char *)key.data,
+                             value.size > 20 ? 20 : (int)value.size, (const char *)value.data);
     }
     leat_cursor_close(cursor);
     text[used] = 0;
@@ -209,8 +209,7 @@ static leat_status open_cursor(struct call *call)
     memcpy(to, high.data == NULL ? "" : high.data, high.size);
     low.data = low.data == NULL ? NULL : from;
     high.data = high.data == NULL ? NULL : to;
-    leat_status status =
-        leat_scan(store_at(call, 1), low, high, flags_at(call, 4), &call->cursor);
+    leat_status status = leat_scan(store_at(call, 1), low, high, flags_at(call, 4), &call->cursor);
     memset(from, 0xff, sizeof from);
     memset(to, 0, sizeof to);
     return status;
@@ -503,14 +502,13 @@ static const leat_param params[] = {
     {"init", LEAT_PARAM_STRING, "", "statements in init"},
     {NULL, 0, NULL, NULL},
 };
-static const leat_port inputs[] = {
-    {"left", "first"}, {"right", "second"}, {NULL, NULL}};
+static const leat_port inputs[] = {{"left", "first"}, {"right", "second"}, {NULL, NULL}};
 static const leat_port outputs[] = {
     {"out", "first"}, {"other", "second"}, {"spare", "taken by nobody"}, {NULL, NULL}};
 
 #ifdef PURE
 static const leat_operator script_operator = {
-    LEAT_OPERATOR_SIZES, .name = "pure", .version = "1.0", .summary = "runs statements",
+    LEAT_OPERATOR_SIZES, .name = "pure",   .version = "1.0",   .summary = "runs statements",
     .params = params,    .inputs = inputs, .outputs = outputs, .init = init,
     .process = process,  .close = finish};
 #else
@@ -521,16 +519,15 @@ static leat_status on_timer(void *self, leat_context *ctx, const leat_timer *tim
                         .ctx = ctx,
                         .fired = timer_fired,
                         .key = {"t", 1},
-                        .timestamp_ms =
-                            timer_fired->time_ms < 0 ? 1 : timer_fired->time_ms};
+                        .timestamp_ms = timer_fired->time_ms < 0 ? 1 : timer_fired->time_ms};
     return run(&call, (leat_bytes){script->timer, strlen(script->timer)});
 }
 
 static const leat_store_spec stores[] = {{"a", "first"}, {"b", "second"}, {NULL, NULL}};
 static const leat_operator script_operator = {
-    LEAT_OPERATOR_SIZES, .name = "script",   .version = "1.0",     .summary = "runs statements",
-    .params = params,    .inputs = inputs,   .outputs = outputs,   .stores = stores,
-    .init = init,        .process = process, .timer = on_timer,    .close = finish};
+    LEAT_OPERATOR_SIZES, .name = "script",   .version = "1.0",   .summary = "runs statements",
+    .params = params,    .inputs = inputs,   .outputs = outputs, .stores = stores,
+    .init = init,        .process = process, .timer = on_timer,  .close = finish};
 #endif
 
 const leat_operator *leat_operator_entry(void)
