@@ -78,15 +78,14 @@ enum status task_write(struct task *task, uint32_t table, struct bytes key, stru
     if (old.data == NULL && value.data == NULL) {
         return STATUS_OK;
     }
-    enum status status = value.data == NULL
-                             ? store_remove(task->tables[table].table, key, &error)
-                             : store_put(task->tables[table].table, key, value, &error);
-    if (status != STATUS_OK) {
-        return task_store_failed(task, &error);
-    }
     task_push_undo(task, (struct undo){index, old, change->dirty});
     changes_set(&task->changes, index, value, true);
-    return STATUS_OK;
+    /* The copies are what is written: the caller's may be views of the very pages that change. */
+    struct store_table *written = task->tables[table].table;
+    enum status status = value.data == NULL
+                             ? store_remove(written, change->key, &error)
+                             : store_put(written, change->key, change->value, &error);
+    return status == STATUS_OK ? STATUS_OK : task_store_failed(task, &error);
 }
 
 /* Undoes the unit's writes, newest first. The entries of `changes` keep their place. */
