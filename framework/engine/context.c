@@ -140,7 +140,7 @@ static leat_status host_get(leat_store *store, leat_bytes key, leat_bytes *value
     if (task->doom != STATUS_OK) {
         return answer(task->doom);
     }
-    if (table == NULL || key.size == 0 || key.size > STORE_KEY_LIMIT) {
+    if (table == NULL || key.size == 0 || key.size > TASK_KEY_LIMIT) {
         return LEAT_NOT_FOUND; /* nothing can be stored there */
     }
     struct error error;
@@ -163,9 +163,9 @@ static leat_status host_put(leat_store *store, leat_bytes key, leat_bytes value)
     if (instance->task->doom != STATUS_OK) {
         return answer(instance->task->doom);
     }
-    if (key.data == NULL || key.size == 0 || key.size > STORE_KEY_LIMIT) {
+    if (key.data == NULL || key.size == 0 || key.size > TASK_KEY_LIMIT) {
         (void)snprintf(instance->fail_text, sizeof instance->fail_text,
-                       "a key of %zu bytes: a store takes 1 to %d", key.size, STORE_KEY_LIMIT);
+                       "a key of %zu bytes: a store takes 1 to %d", key.size, TASK_KEY_LIMIT);
         return LEAT_ERR_RECORD;
     }
     if (value.size > STORE_VALUE_LIMIT) {

@@ -214,6 +214,20 @@ void task_detach_store(struct task *task)
 
 /* ---- Instances ---- */
 
+static void close_cursors(struct instance *instance)
+{
+    struct leat_cursor **link = &instance->task->cursors;
+    while (*link != NULL) {
+        struct leat_cursor *cursor = *link;
+        if (cursor->instance == instance) {
+            *link = cursor->next;
+            store_cursor_close(cursor->cursor);
+        } else {
+            link = &cursor->next;
+        }
+    }
+}
+
 static enum status instance_open(struct instance *instance, struct error *error)
 {
     struct task *task = instance->task;
@@ -223,6 +237,7 @@ static enum status instance_open(struct instance *instance, struct error *error)
     instance->fail_text[0] = 0;
     if (instance->plugin->descriptor.init != NULL) {
         returned = instance->plugin->descriptor.init(&instance->context, &instance->self);
+        close_cursors(instance);
     }
     if (returned == LEAT_OK && task->doom == STATUS_OK && !task->failed) {
         instance->phase = INSTANCE_IDLE;
@@ -289,6 +304,7 @@ void task_end_unit(struct task *task)
     task->failed = false;
     task->origin = NULL;
     task->timer = (struct bytes){0};
+    task->tick = NULL;
     arena_reset(&task->arena);
 }
 
@@ -308,15 +324,6 @@ enum status task_finish_unit(struct task *task, struct error *error)
     }
     *error = task->failure;
     return task->doom != STATUS_OK ? task->doom : STATUS_BAD_RECORD;
-}
-
-enum status task_reject(struct task *task, struct error *error)
-{
-    ensure(!task->failed && task->doom == STATUS_OK);
-    task->failure = *error;
-    task->failure.status = STATUS_BAD_RECORD;
-    task->failed = true;
-    return task_finish_unit(task, error);
 }
 
 void task_abort(struct task *task)
@@ -468,20 +475,6 @@ void task_enter(struct instance *instance)
     ensure(instance->phase == INSTANCE_IDLE);
     instance->phase = INSTANCE_CALLBACK;
     instance->fail_text[0] = 0;
-}
-
-static void close_cursors(struct instance *instance)
-{
-    struct leat_cursor **link = &instance->task->cursors;
-    while (*link != NULL) {
-        struct leat_cursor *cursor = *link;
-        if (cursor->instance == instance) {
-            *link = cursor->next;
-            store_cursor_close(cursor->cursor);
-        } else {
-            link = &cursor->next;
-        }
-    }
 }
 
 enum status task_leave(struct instance *instance, leat_status returned)

@@ -178,8 +178,8 @@ struct task {
     enum status doom; /* STATUS_OK, or what the transaction is doomed to */
     struct error failure;
     uint32_t failed_node;
-    struct bytes
-        timer; /* stored key of the durable timer whose unit runs or ran; null: another unit */
+    struct bytes timer;    /* identity of the timer or tick whose unit runs or ran; null: another */
+    struct schedule *tick; /* the schedule, if it was a tick */
     struct leat_cursor *cursors;
     bool commit_requested;
     bool touched; /* in the running transaction */
@@ -193,6 +193,15 @@ struct task {
     int64_t locked_since_us; /* when R1 first met another holder; 0 = not */
     struct restore *restore; /* while RESTORING */
 };
+
+/** A timer that is not to be called any more, and why. */
+struct task_barred {
+    struct bytes timer; /* as task->timer */
+    const struct error *why;
+};
+
+/** Longest key of a record's store entry and of a timer, as operators see it. */
+enum { TASK_KEY_LIMIT = 64 * 1024 };
 
 /** Makes a task in state TASK_OPENING with its inputs to be added; nothing of it is open yet. */
 struct task *task_create(const struct program *program, uint32_t sub_topology, int32_t partition,
@@ -227,8 +236,12 @@ enum status task_run_record(struct task *task, const struct task_input *input,
                             struct error *error);
 /** Takes a record's timestamp into the stream time, before it is run or skipped. */
 void task_take_time(struct task *task, int64_t timestamp_ms);
-/** Runs the earliest due timer or tick. STATUS_NOT_FOUND: none is due. Else as task_run_record. */
-enum status task_run_timer(struct task *task, int64_t wall_ms, struct error *error);
+/** Runs the earliest due timer or tick. STATUS_NOT_FOUND: none is due. Else as task_run_record; a
+ * bad one stays due. One whose identity is that of `barred` (may be NULL) is bad for that reason,
+ * uncalled.
+ */
+enum status task_run_timer(struct task *task, int64_t wall_ms, const struct task_barred *barred,
+                           struct error *error);
 /** After STATUS_BAD_RECORD of a timer that is skipped: removes it, so that it does not fire again.
  */
 enum status task_drop_timer(struct task *task, struct error *error);
@@ -237,9 +250,6 @@ bool task_timer_due(struct task *task, int64_t wall_ms);
 /** Wall ms of the next wall-clock timer or tick; INT64_MAX = none. */
 int64_t task_next_wall(struct task *task);
 
-/** Undoes a clean unit whose outputs are not wanted, as if it had failed with `error`:
- * STATUS_BAD_RECORD. */
-enum status task_reject(struct task *task, struct error *error);
 /** Drops the store's open transaction and all that the running one did; the doom is over. Memory of
  * the instances is stale after: close them. */
 void task_abort(struct task *task);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TIMER_HEAD_SIZE = 9 /* kind and time */, TIMER_TABLE = 0 };
+enum { TIMER_HEAD_SIZE = 9 /* kind and time */, TIMER_TABLE = 0, TIMER_TICK = 0x80 };
 
 /* ---- The key ---- */
 
@@ -68,9 +68,9 @@ static enum status timer_check(struct instance *instance, leat_time_kind kind, l
         return task_fail(instance->task, instance->node, STATUS_FATAL, ERROR_OPERATOR,
                          "a timer of unknown kind %" PRId32, kind);
     }
-    if (key.size > STORE_KEY_LIMIT) {
+    if (key.size > TASK_KEY_LIMIT) {
         (void)snprintf(instance->fail_text, sizeof instance->fail_text,
-                       "a timer's key of %zu bytes: the limit is %d", key.size, STORE_KEY_LIMIT);
+                       "a timer's key of %zu bytes: the limit is %d", key.size, TASK_KEY_LIMIT);
         return STATUS_BAD_RECORD;
     }
     return STATUS_OK;
@@ -251,8 +251,42 @@ static int64_t schedule_advance(struct schedule *schedule, int64_t now)
     return tick;
 }
 
+/* Whether the timer whose unit begins is bad already; it has failed then. */
+static bool is_barred(struct task *task, const struct task_barred *barred)
+{
+    if (barred == NULL || !bytes_equal(barred->timer, task->timer)) {
+        return false;
+    }
+    task->failure = *barred->why;
+    task->failure.status = STATUS_BAD_RECORD;
+    task->failed = true;
+    return true;
+}
+
+static enum status run_tick(struct task *task, struct instance *instance, struct schedule *schedule,
+                            const struct task_barred *barred, struct error *error)
+{
+    struct instance *owner = NULL;
+    leat_timer timer = {.kind = schedule->kind, .id = schedule->id};
+    /* No stored timer has this identity: their first byte is the kind alone. The time is left out,
+       since a schedule counts anew after an abort. */
+    task->timer = timer_key(instance, timer.kind | TIMER_TICK, timer.id, 0, (leat_bytes){0});
+    task->tick = schedule;
+    timer.time_ms = schedule_advance(schedule, timer_now(task, schedule->kind, task->wall_ms));
+    (void)schedule_earliest(task, schedule->kind, &owner);
+    if (!is_barred(task, barred)) {
+        (void)timer_call(instance, &timer);
+    }
+    enum status status = task_finish_unit(task, error);
+    if (status == STATUS_BAD_RECORD) {
+        schedule->next_ms = timer.time_ms; /* still due, until it is dropped */
+        (void)schedule_earliest(task, schedule->kind, &owner);
+    }
+    return status;
+}
+
 static enum status run_kind(struct task *task, leat_time_kind kind, int64_t wall_ms,
-                            struct error *error)
+                            const struct task_barred *barred, struct error *error)
 {
     int64_t now = timer_now(task, kind, wall_ms);
     struct bytes stored = {0};
@@ -270,28 +304,28 @@ static enum status run_kind(struct task *task, leat_time_kind kind, int64_t wall
     struct schedule *schedule = schedule_earliest(task, kind, &ticking);
     if (schedule != NULL && schedule->next_ms <= now &&
         (!durable || schedule->next_ms < timer.time_ms)) {
-        timer = (leat_timer){.kind = kind, .id = schedule->id};
-        timer.time_ms = schedule_advance(schedule, now);
-        (void)schedule_earliest(task, kind, &owner);
-        (void)timer_call(ticking, &timer);
-        return task_finish_unit(task, error);
+        return run_tick(task, ticking, schedule, barred, error);
     }
     if (!durable) {
         return STATUS_NOT_FOUND;
     }
     task->timer_known[kind] = false;
     task->timer = stored;
+    if (is_barred(task, barred)) {
+        return task_finish_unit(task, error);
+    }
     if (task_write(task, TIMER_TABLE, stored, (struct bytes){0}) == STATUS_OK) {
         (void)timer_call(owner, &timer);
     }
     return task_finish_unit(task, error);
 }
 
-enum status task_run_timer(struct task *task, int64_t wall_ms, struct error *error)
+enum status task_run_timer(struct task *task, int64_t wall_ms, const struct task_barred *barred,
+                           struct error *error)
 {
     for (leat_time_kind kind = LEAT_STREAM_TIME; kind <= LEAT_WALL_TIME; kind++) {
         if (kind_due(task, kind, wall_ms)) {
-            enum status status = run_kind(task, kind, wall_ms, error);
+            enum status status = run_kind(task, kind, wall_ms, barred, error);
             if (status != STATUS_NOT_FOUND) {
                 return status;
             }
@@ -302,8 +336,12 @@ enum status task_run_timer(struct task *task, int64_t wall_ms, struct error *err
 
 enum status task_drop_timer(struct task *task, struct error *error)
 {
-    if (task->timer.data == NULL) {
-        return STATUS_OK; /* a tick: it has moved on already */
+    ensure(task->timer.data != NULL);
+    if (task->tick != NULL) {
+        struct instance *owner = NULL;
+        task->tick->next_ms += task->tick->interval_ms;
+        (void)schedule_earliest(task, task->tick->kind, &owner);
+        return STATUS_OK;
     }
     struct buffer copy = {0};
     buffer_append(&copy, task->timer.data, task->timer.size);

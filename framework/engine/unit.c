@@ -19,14 +19,6 @@
 
 /* ---- Judging ---- */
 
-static bool is_judged(const struct worker *worker, const struct task *task, uint32_t input,
-                      int64_t offset)
-{
-    const struct judged *judged = &worker->judged;
-    return judged->set && judged->input == input && judged->offset == offset &&
-           strcmp(judged->task, task->name) == 0;
-}
-
 static const struct config_operator *failed_operator(const struct worker *worker,
                                                      const struct task *task)
 {
@@ -58,13 +50,20 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
     return error_prefix(error, "%s", where);
 }
 
-/* Whether a bad unit is to be run again (`retries`), after its `backoff`. */
+/* Whether a bad unit is to be run again (`retries`), after its `backoff`. False with a status other
+   than OK: what was done before it could not be committed, or a stop leaves it to the next run. */
 static bool retry_unit(struct worker *worker, struct task *task, enum status *status,
                        struct error *error)
 {
     const struct config_operator *failed = failed_operator(worker, task);
-    if (failed == NULL || worker->retries >= failed->retries || machine_stopping(worker)) {
+    *status = STATUS_OK;
+    if (failed == NULL || worker->retries >= failed->retries) {
         worker->retries = 0;
+        return false;
+    }
+    if (machine_stopping(worker)) {
+        *status = error_set(error, STATUS_RETRY, ERROR_STOPPED,
+                            "stopped before a bad record was tried for the last time");
         return false;
     }
     worker->retries += 1;
@@ -77,6 +76,26 @@ static bool retry_unit(struct worker *worker, struct task *task, enum status *st
     return *status == STATUS_OK;
 }
 
+static bool is_same(const struct judged *judged, const struct task *task, uint32_t input,
+                    int64_t offset)
+{
+    return judged->set && judged->input == input && judged->offset == offset &&
+           strcmp(judged->task, task->name) == 0 &&
+           (input != UINT32_MAX ||
+            bytes_equal((struct bytes){judged->timer.data, judged->timer.size}, task->timer));
+}
+
+static void note_unit(struct judged *judged, const struct task *task, uint32_t input,
+                      int64_t offset)
+{
+    judged->set = true;
+    judged->input = input;
+    judged->offset = offset;
+    judged->timer.size = 0;
+    buffer_append(&judged->timer, task->timer.data, task->timer.size);
+    (void)snprintf(judged->task, sizeof judged->task, "%s", task->name);
+}
+
 /* Rule 10: a unit that took longer than callback_timeout. STATUS_OK unless it did. */
 static enum status check_slow(struct worker *worker, struct task *task, uint32_t input,
                               int64_t offset, int64_t began_us, struct error *error)
@@ -86,25 +105,16 @@ static enum status check_slow(struct worker *worker, struct task *task, uint32_t
     if (took_ms <= worker->config->callback_timeout_ms) {
         return STATUS_OK;
     }
-    bool same = slow->set && slow->input == input && slow->offset == offset &&
-                strcmp(slow->task, task->name) == 0;
-    worker->slow_count = same ? worker->slow_count + 1 : 1;
-    slow->set = true;
-    slow->input = input;
-    slow->offset = offset;
-    (void)snprintf(slow->task, sizeof slow->task, "%s", task->name);
+    worker->slow_count = is_same(slow, task, input, offset) ? worker->slow_count + 1 : 1;
+    note_unit(slow, task, input, offset);
     enum status status =
         error_set(error, STATUS_RETRY, ERROR_SLOW,
                   "a callback of task %s took %" PRId64 " ms, callback_timeout is %" PRId64
                   " ms (time %d of 3)",
                   task->name, took_ms, worker->config->callback_timeout_ms, worker->slow_count);
     if (worker->slow_count >= 3) {
-        worker->judged.set = true;
-        worker->judged.input = input;
-        worker->judged.offset = offset;
-        worker->judged.timer.size = 0;
+        note_unit(&worker->judged, task, input, offset);
         worker->judged.error = *error;
-        (void)snprintf(worker->judged.task, sizeof worker->judged.task, "%s", task->name);
         slow->set = false;
         worker->slow_count = 0;
     }
@@ -118,11 +128,34 @@ static enum status commit_old(struct worker *worker, struct error *error)
     return transaction_old(worker) ? transaction_commit(worker, error) : STATUS_OK;
 }
 
-static bool timer_is_judged(const struct worker *worker, const struct task *task)
+/* What an operator's failure that is no bad record says: where it was. */
+static enum status operator_failed(struct worker *worker, const char *where, enum status status,
+                                   struct error *error)
 {
-    const struct judged *judged = &worker->judged;
-    return judged->set && judged->input == UINT32_MAX && strcmp(judged->task, task->name) == 0 &&
-           bytes_equal((struct bytes){judged->timer.data, judged->timer.size}, task->timer);
+    if (error->code != ERROR_OPERATOR) {
+        return status;
+    }
+    if (status == STATUS_RETRY && worker->transaction.units > 0) {
+        /* What was done before need not wait until this succeeds. */
+        worker->unit_limit = worker->transaction.units;
+    }
+    return error_prefix(error, "%s", where);
+}
+
+static enum status bad_timer(struct worker *worker, struct task *task, bool refused,
+                             const char *where, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (!refused) {
+        if (retry_unit(worker, task, &status, error)) {
+            return STATUS_OK; /* it is still due */
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    status = policy(worker, task, refused, where, error);
+    return status == STATUS_OK ? task_drop_timer(task, error) : status;
 }
 
 static enum status run_timer(struct worker *worker, struct task *task, struct error *error)
@@ -132,36 +165,31 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
     if (status != STATUS_OK) {
         return status;
     }
+    struct judged *judged = &worker->judged;
+    bool some = judged->set && judged->input == UINT32_MAX && strcmp(judged->task, task->name) == 0;
+    struct task_barred barred = {{judged->timer.data, judged->timer.size}, &judged->error};
     int64_t began_us = worker->now_us;
-    status = task_run_timer(task, machine_wall_ms(worker), error);
+    status = task_run_timer(task, machine_wall_ms(worker), some ? &barred : NULL, error);
     machine_tick_coarse(worker);
     if (status == STATUS_NOT_FOUND) {
         return status;
     }
-    worker->transaction.units += 1;
-    if (status == STATUS_OK && timer_is_judged(worker, task)) {
-        /* Its output was refused: what it did is dropped with the transaction, then its policy. */
-        worker->judged.set = false;
-        *error = worker->judged.error;
-        status = task_reject(task, error);
-    }
-    if (status == STATUS_OK) {
-        enum status slow = check_slow(worker, task, UINT32_MAX, 0, began_us, error);
-        if (slow != STATUS_OK) {
-            return slow;
-        }
-        return transaction_take(worker, task, transaction_timer_origin(worker, task), error);
-    }
-    if (status != STATUS_BAD_RECORD) {
-        return status;
-    }
-    if (retry_unit(worker, task, &status, error)) {
-        return STATUS_OK; /* it is still due */
-    }
     char where[256];
     (void)snprintf(where, sizeof where, "a timer of task %s", task->name);
-    status = policy(worker, task, false, where, error);
-    return status == STATUS_OK ? task_drop_timer(task, error) : status;
+    worker->transaction.units += 1;
+    if (status == STATUS_BAD_RECORD) {
+        bool refused = some && is_same(judged, task, UINT32_MAX, judged->offset);
+        judged->set = judged->set && !refused;
+        return bad_timer(worker, task, refused, where, error);
+    }
+    if (status != STATUS_OK) {
+        return operator_failed(worker, where, status, error);
+    }
+    worker->retries = 0;
+    status = check_slow(worker, task, UINT32_MAX, 0, began_us, error);
+    return status == STATUS_OK
+               ? transaction_take(worker, task, transaction_timer_origin(worker, task), error)
+               : status;
 }
 
 enum status unit_run_timers(struct worker *worker, struct task *task, struct error *error)
@@ -209,27 +237,33 @@ static enum status call_record(struct worker *worker, struct task *task,
     }
 }
 
-static enum status skip_record(struct worker *worker, struct task *task,
-                               const struct task_input *input, const struct broker_record *record,
-                               bool refused, struct error *error)
+/* A record that was not clean: skipped (STATUS_OK), or what ends its transaction or the run. */
+static enum status failed_record(struct worker *worker, struct task *task,
+                                 const struct task_input *input, const struct broker_record *record,
+                                 bool refused, enum status failed, struct error *error)
 {
     char where[512];
     (void)snprintf(where, sizeof where, "topic %s partition %" PRId32 " offset %" PRId64,
                    input->topic, input->partition, record->offset);
+    if (failed != STATUS_BAD_RECORD) {
+        return operator_failed(worker, where, failed, error);
+    }
     enum status status = policy(worker, task, refused, where, error);
     /* The offset moves on in a transaction, alone if need be. */
     return status == STATUS_OK ? transaction_touch(worker, task, error) : status;
 }
 
+/* Commits first: timers that the unit set do not belong to a transaction that is to hold it alone.
+ */
 static enum status after_unit(struct worker *worker, struct task *task, struct error *error)
 {
     enum status status = STATUS_OK;
-    if (task_timer_due(task, machine_wall_ms(worker))) {
-        status = unit_run_timers(worker, task, error);
-    }
-    if (status == STATUS_OK && worker->transaction.state == TRANSACTION_OPEN &&
+    if (worker->transaction.state == TRANSACTION_OPEN &&
         (task->commit_requested || transaction_due(worker))) {
         status = transaction_commit(worker, error);
+    }
+    if (status == STATUS_OK && task_timer_due(task, machine_wall_ms(worker))) {
+        status = unit_run_timers(worker, task, error);
     }
     return status;
 }
@@ -247,7 +281,7 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
     if (status != STATUS_OK) {
         return status;
     }
-    bool refused = is_judged(worker, task, index, record->offset);
+    bool refused = is_same(&worker->judged, task, index, record->offset);
     if (refused) {
         *error = worker->judged.error;
         worker->judged.set = false;
@@ -257,8 +291,8 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
     }
     if (status == STATUS_OK) {
         status = transaction_take(worker, task, origin_of(input->slot, record->offset), error);
-    } else if (status == STATUS_BAD_RECORD) {
-        status = skip_record(worker, task, input, record, refused, error);
+    } else {
+        status = failed_record(worker, task, input, record, refused, status, error);
     }
     if (status != STATUS_OK) {
         return status;

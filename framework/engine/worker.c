@@ -403,9 +403,9 @@ static enum status loop_once(struct worker *worker, struct error *error)
         worker->timers_us = worker->now_us;
         status = run_wall_timers(worker, error);
     }
+    delete_read_records(worker); /* also where no moment is idle */
     if (status == STATUS_OK && idle) {
         status = commit_idle(worker, error);
-        delete_read_records(worker);
         if (status == STATUS_OK && !recovery_needed(worker)) {
             status = ending_step(worker, error);
         }
@@ -492,6 +492,7 @@ void worker_destroy(struct worker *worker)
     metrics_finish(&worker->metrics);
     arena_finish(&worker->transaction.arena);
     buffer_finish(&worker->judged.timer);
+    buffer_finish(&worker->slow.timer);
     free(worker->transaction.timers);
     free(worker->transaction.timer_tasks);
     free(worker->node_topics);

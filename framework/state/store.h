@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 enum {
-    STORE_KEY_LIMIT = 64 * 1024,
+    STORE_KEY_LIMIT = 64 * 1024 + 256, /* an operator's longest key, and what a timer adds to it */
     STORE_VALUE_LIMIT = 16 * 1024 * 1024,
     STORE_REVERSE = 1, /* scan flags; the same values as LEAT_REVERSE and LEAT_PREFIX */
     STORE_PREFIX = 2
