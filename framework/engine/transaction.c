@@ -453,6 +453,16 @@ static enum status commit_at_broker(struct worker *worker, struct error *error)
     return status;
 }
 
+/* Ends a back-off and loosens rule 10. A claim is no progress: what failed comes after it. */
+static void note_progress(struct worker *worker)
+{
+    if (worker->transaction.units > 0) {
+        uint64_t limit = (uint64_t)worker->config->commit.records;
+        worker->unit_limit = worker->unit_limit >= limit / 2 ? limit : worker->unit_limit * 2;
+        worker->backoff_ms = 0;
+    }
+}
+
 enum status transaction_commit(struct worker *worker, struct error *error)
 {
     struct transaction *transaction = &worker->transaction;
@@ -466,14 +476,12 @@ enum status transaction_commit(struct worker *worker, struct error *error)
               (double)(worker->now_us - transaction->opened_us) / 1000);
     status = apply_all(worker, error);
     set_state(transaction, TRANSACTION_IDLE);
+    note_progress(worker);
     reset(worker);
     transaction->committed_us = worker->now_us;
     transaction->gap_until_us = worker->now_us + worker->options.broker->commit_gap_us;
     atomic_fetch_add_explicit(&worker->counters.commits, 1, memory_order_relaxed);
     worker->fenced.count = 0;
-    worker->backoff_ms = 0;
-    uint64_t limit = (uint64_t)worker->config->commit.records;
-    worker->unit_limit = worker->unit_limit >= limit / 2 ? limit : worker->unit_limit * 2;
     return status == STATUS_OK ? retire_if_suspect(worker, error) : status;
 }
 
