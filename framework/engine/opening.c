@@ -60,8 +60,12 @@ static bool same_layout(struct worker *worker, struct task *task, struct buffer 
     for (size_t i = 0; i < task->instance_count; i++) {
         const struct instance *instance = &task->instances[i];
         if (instance->plugin->store_count > 0 || instance->plugin->descriptor.timer != NULL) {
-            buffer_format(layout, "%s:%s ", instance->graph_node->name,
+            buffer_format(layout, "%s:%s", instance->graph_node->name,
                           instance->plugin->descriptor.name);
+            for (uint32_t s = 0; s < instance->plugin->store_count; s++) {
+                buffer_format(layout, "/%s", instance->plugin->stores[s].name);
+            }
+            buffer_append_text(layout, " ");
         }
     }
     (void)worker;
