@@ -4,7 +4,8 @@
  * loop is a failing seed, not the end), prints those that fail and a summary.
  *
  *   simulate --seed N [--verbose]      one seed, in this process; --verbose shows every step
- *   simulate --seeds A..B [--jobs N] [--seconds S] [--all]
+ *   simulate --seeds A..B [--jobs N] [--seconds S] [--all] [--first]
+ *                                      --first: until one fails; --all: print those that hold too
  *   simulate --twice A..B              each seed twice: the traces must be the same (I12)
  *
  * Exit 0: all hold. 1: some do not; each is printed with the command that replays it.
@@ -38,7 +39,7 @@ struct run {
     uint64_t first, last;
     int jobs;
     int64_t seconds;
-    bool all, verbose;
+    bool all, verbose, first_failure; /* ends the run */
     const char *program;
     struct totals totals;
 };
@@ -176,7 +177,8 @@ static int run_many(struct run *run)
     int busy = 0;
     while (busy > 0 || next <= run->last) {
         bool time_left = run->seconds == 0 || time(NULL) - began < run->seconds;
-        if (busy < run->jobs && next <= run->last && time_left) {
+        bool enough = run->first_failure && run->totals.failed > 0;
+        if (busy < run->jobs && next <= run->last && time_left && !enough) {
             int free_job = 0;
             while (jobs[free_job].pid != 0) {
                 free_job++;
@@ -240,7 +242,7 @@ static int run_twice(const struct run *run)
 static _Noreturn void usage(void)
 {
     fputs("usage: simulate --seed N [--verbose]\n"
-          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all]\n"
+          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all] [--first]\n"
           "       simulate --twice A..B\n",
           stderr);
     exit(2);
@@ -257,6 +259,8 @@ int main(int argc, char **argv)
             run.verbose = true;
         } else if (strcmp(argv[i], "--all") == 0) {
             run.all = true;
+        } else if (strcmp(argv[i], "--first") == 0) {
+            run.first_failure = true;
         } else if (value == NULL) {
             usage();
         } else if (strcmp(argv[i], "--seed") == 0) {
