@@ -5,7 +5,8 @@
  *
  * Invariants
  *  O1. No store is opened without its directory's lock.
- *  O2. What is moved aside stays on the disk until the self-check passed (restore.c).
+ *  O2. A `fast` store is written only while the boot-id marker is on the disk.
+ *  O3. What is moved aside stays on the disk until the self-check passed (restore.c).
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -48,7 +49,6 @@ static enum status move_aside(struct task *task, const char *why, struct error *
     log_warn("recovery", "store moved aside, the changelog will rebuild it: %s task=%s", why,
              task->name);
     enum status status = directory_move_aside(task->directory, error);
-    task->aside = true;
     task->suspect = false;
     return status;
 }
@@ -112,14 +112,23 @@ static enum status write_layout(struct worker *worker, struct task *task, struct
 
 static enum status attach(struct worker *worker, struct task *task, struct error *error)
 {
-    struct store_options options = {.durable = !worker->config->state.fast};
+    bool fast = worker->config->state.fast;
+    struct store_options options = {.durable = !fast};
     struct store *store = NULL;
-    enum status status =
-        worker->options.store_open(directory_path(task->directory), &options, &store, error);
+    enum status status = fast ? directory_mark_boot(task->directory, error) : STATUS_OK;
+    if (status == STATUS_OK) {
+        status =
+            worker->options.store_open(directory_path(task->directory), &options, &store, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
     status = task_attach_store_take(task, store, error);
+    if (status == STATUS_OK && !fast) {
+        /* It may have been `fast` before: what that left unsynced is synced once. */
+        status = store_sync(task->store, error);
+        status = status == STATUS_OK ? directory_clear_boot(task->directory, error) : status;
+    }
     if (status == STATUS_OK && task->grow) {
         status = store_grow(task->store, error);
         task->grow = false;
@@ -144,9 +153,6 @@ static enum status open_store(struct worker *worker, struct task *task, struct e
             status = move_aside(task, why, error);
             status = status == STATUS_OK ? attach(worker, task, error) : status;
         }
-    }
-    if (status == STATUS_OK && worker->config->state.fast) {
-        status = directory_mark_boot(task->directory, error);
     }
     if (status == STATUS_OK && task->grow) {
         status = store_grow(task->store, error);

@@ -215,12 +215,9 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
              task->name);
     atomic_fetch_add_explicit(&worker->counters.restores, restore->records > 0,
                               memory_order_relaxed);
-    if (task->aside) {
-        struct error failure;
-        if (directory_delete_aside(task->directory, &failure) != STATUS_OK) {
-            log_warn("recovery", "%s", failure.text);
-        }
-        task->aside = false;
+    struct error failure; /* what was moved aside, by this run or an earlier one */
+    if (directory_delete_aside(task->directory, &failure) != STATUS_OK) {
+        log_warn("recovery", "%s", failure.text);
     }
     task_end_unit(task);
     restore_end(worker, task);

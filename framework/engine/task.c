@@ -125,12 +125,28 @@ void task_add_input(struct task *task, const char *topic, uint32_t node)
     };
 }
 
+/* A store that is closed in order is synced: a crash of the machine after that costs nothing. */
+static void rest_store(struct task *task)
+{
+    struct error error;
+    if (task->store == NULL || task->directory == NULL || task->suspect) {
+        return;
+    }
+    store_abort(task->store);
+    task->writing = false;
+    if (store_sync(task->store, &error) != STATUS_OK ||
+        directory_clear_boot(task->directory, &error) != STATUS_OK) {
+        log_warn("task", "%s", error.text);
+    }
+}
+
 void task_destroy(struct task *task)
 {
     if (task == NULL) {
         return;
     }
     task_close_instances(task);
+    rest_store(task);
     task_detach_store(task);
     directory_unlock(task->directory);
     for (size_t i = 0; i < task->input_count; i++) {

@@ -150,7 +150,6 @@ struct task {
     bool writing;              /* the store's transaction is open */
     bool grow;                 /* the map was full: store_grow before the next transaction */
     bool suspect;              /* the store cannot be trusted: to be moved aside */
-    bool aside;                /* something was moved aside: deleted after R8 */
     struct task_table *tables; /* [0] = timers */
     uint32_t table_count;
     struct changes changes;
