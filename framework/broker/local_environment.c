@@ -265,16 +265,19 @@ static enum status databases_open(struct local_environment *environment, MDB_txn
         }
     }
     uint64_t format = 0;
-    enum status status = local_fact(environment, txn, "format", FORMAT_VERSION, &format, error);
+    enum status status = local_fact(environment, txn, "format", 0, &format, error);
     if (status != STATUS_OK) {
         return status;
+    }
+    if (format == 0) {
+        return local_fact_put(environment, txn, "format", FORMAT_VERSION, error);
     }
     if (format != FORMAT_VERSION) {
         return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
                          "%s: written by another version (format %llu, this one knows %d)",
                          environment->directory, (unsigned long long)format, FORMAT_VERSION);
     }
-    return local_fact_put(environment, txn, "format", FORMAT_VERSION, error);
+    return STATUS_OK;
 }
 
 static enum status map_open(struct local_environment *environment, struct error *error)
