@@ -211,7 +211,7 @@ void run_start(struct run *run, const char *options)
     free(copy);
 }
 
-static void rest_ms(long ms)
+void run_pause(long ms)
 {
     struct timespec wait = {.tv_sec = 0, .tv_nsec = ms * 1000000};
     (void)nanosleep(&wait, NULL);
@@ -224,7 +224,7 @@ int run_wait(struct run *run)
     pid_t ended = 0;
     while ((ended = waitpid(run->pid, &state, WNOHANG)) == 0 &&
            clock_monotonic_ms(clock_system()) < deadline_ms) {
-        rest_ms(3);
+        run_pause(3);
     }
     if (ended == 0) {
         (void)kill(run->pid, SIGKILL);
@@ -326,7 +326,7 @@ void run_await(struct run *run, const char *topic, int count)
     int found = 0;
     while ((found = read_topic(run, topic)) < count &&
            clock_monotonic_ms(clock_system()) < deadline_ms) {
-        rest_ms(10);
+        run_pause(10);
     }
     if (found < count) {
         char *log = read_file("run.log");
@@ -344,7 +344,7 @@ void run_await_log(struct run *run, const char *text)
         char *log = read_file("run.log");
         found = strstr(log, text) != NULL;
         free(log);
-        rest_ms(10);
+        run_pause(10);
     }
     cr_assert(found, "the log does not say \"%s\"", text);
 }

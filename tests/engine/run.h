@@ -64,6 +64,8 @@ void run_expect_no_log(struct run *run, const char *text);
 int run_count_log(const struct run *run, const char *text);
 /** A path in the folder; valid until run_finish. */
 const char *run_path(struct run *run, const char *name);
+/** Waits so many ms (less than a second), where nothing can be asked for. */
+void run_pause(long ms);
 /** Deletes the application's state. */
 void run_delete_state(struct run *run);
 /** Size of a file in the folder, 0 if it is not there: how often a script marked it. */
