@@ -344,7 +344,8 @@ static enum status run_wall_timers(struct worker *worker, struct error *error)
  */
 static void delete_read_records(struct worker *worker)
 {
-    if (worker->now_us - worker->deleted_us < DELETE_RECORDS_MS * INT64_C(1000)) {
+    if (worker->now_us - worker->deleted_us < DELETE_RECORDS_MS * INT64_C(1000) ||
+        worker->unready_us != 0) {
         return;
     }
     worker->deleted_us = worker->now_us;
