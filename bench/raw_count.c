@@ -18,25 +18,24 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { KEY_SIZE = 16, TEXT_SIZE = 24, TABLE_FACTOR = 4 };
+enum { KEY_SIZE = 16, TEXT_SIZE = 24 };
 
 /* A key that this transaction changed. */
 struct change {
     uint8_t key[KEY_SIZE];
-    int32_t partition;
-    uint32_t transaction; /* in which it is valid: no clearing between transactions */
     uint64_t count;
+    int32_t partition;
 };
 
 struct count {
     MDB_env *env;
     MDB_txn *write;
     MDB_dbi counts, offsets;
-    struct change *table; /* open addressing; a power of two */
+    struct change *changes; /* in order of the first change */
+    uint32_t change_count;
+    uint32_t
+        *table; /* open addressing: index + 1 into changes, 0 = free; small, so it stays cached */
     size_t table_mask;
-    uint32_t *changed; /* indices into table, in order of first change */
-    size_t changed_count;
-    uint32_t transaction;
 };
 
 static void expect_lmdb(const char *what, int code)
@@ -74,8 +73,10 @@ static void check_offsets(struct count *count, struct loop *loop)
 static void begin(struct count *count)
 {
     expect_lmdb("mdb_txn_begin", mdb_txn_begin(count->env, NULL, 0, &count->write));
-    count->transaction++;
-    count->changed_count = 0;
+    count->change_count = 0;
+    if (count->table != NULL) {
+        memset(count->table, 0, (count->table_mask + 1) * sizeof *count->table);
+    }
 }
 
 static void count_open(struct count *count, struct loop *loop)
@@ -97,12 +98,12 @@ static void count_open(struct count *count, struct loop *loop)
     check_offsets(count, loop);
 
     size_t size = 1024;
-    while (size < (size_t)loop->records_max * TABLE_FACTOR) {
+    while (size < (size_t)loop->records_max * 2) {
         size *= 2;
     }
     count->table = calloc(size, sizeof *count->table);
-    count->changed = calloc((size_t)loop->records_max, sizeof *count->changed);
-    if (count->table == NULL || count->changed == NULL) {
+    count->changes = calloc((size_t)loop->records_max, sizeof *count->changes);
+    if (count->table == NULL || count->changes == NULL) {
         loop_fail("table", "no memory");
     }
     count->table_mask = size - 1;
@@ -114,19 +115,18 @@ static struct change *change_of(struct count *count, const void *key, int32_t pa
     uint64_t word[2];
     memcpy(word, key, KEY_SIZE);
     uint64_t hash = (word[0] ^ word[1] * 0x9E3779B97F4A7C15u) * 0xBF58476D1CE4E5B9u;
-    for (size_t at = (size_t)(hash >> 32) & count->table_mask;; at = (at + 1) & count->table_mask) {
-        struct change *change = &count->table[at];
-        if (change->transaction != count->transaction) {
-            memcpy(change->key, key, KEY_SIZE);
-            change->partition = partition;
-            change->transaction = count->transaction;
-            count->changed[count->changed_count++] = (uint32_t)at;
-            return change;
-        }
+    size_t at = (size_t)(hash >> 32) & count->table_mask;
+    for (; count->table[at] != 0; at = (at + 1) & count->table_mask) {
+        struct change *change = &count->changes[count->table[at] - 1];
         if (memcmp(change->key, key, KEY_SIZE) == 0) {
             return change;
         }
     }
+    struct change *change = &count->changes[count->change_count++];
+    count->table[at] = count->change_count;
+    memcpy(change->key, key, KEY_SIZE);
+    change->partition = partition;
+    return change;
 }
 
 static size_t decimal(char *text, uint64_t number)
@@ -176,8 +176,8 @@ static void count_record(struct count *count, struct loop *loop, const rd_kafka_
 
 static void send_changelog(struct count *count, struct loop *loop)
 {
-    for (size_t i = 0; i < count->changed_count; i++) {
-        const struct change *change = &count->table[count->changed[i]];
+    for (uint32_t i = 0; i < count->change_count; i++) {
+        const struct change *change = &count->changes[i];
         char text[TEXT_SIZE];
         size_t size = decimal(text, change->count);
         loop_send(loop, loop->changelog_topic, change->partition, change->key, KEY_SIZE, text,
@@ -221,6 +221,6 @@ int main(int argc, char **argv)
     mdb_env_close(count.env);
     loop_close(&loop);
     free(count.table);
-    free(count.changed);
+    free(count.changes);
     return 0;
 }
