@@ -116,7 +116,7 @@ static enum status run_timers(leat_driver *driver, struct task *task)
     enum status first = STATUS_OK;
     while (driver->open && may_go_on(first) && task_timer_due(task, driver->wall_ms)) {
         struct error error;
-        enum status status = task_run_timer(task, driver->wall_ms, &error);
+        enum status status = task_run_timer(task, driver->wall_ms, NULL, &error);
         if (status == STATUS_NOT_FOUND) {
             break;
         }
