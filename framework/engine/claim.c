@@ -116,14 +116,15 @@ enum status claim_commit(struct worker *worker, struct error *error)
 
 enum status claim_prove_owner(struct worker *worker, struct task *task, struct error *error)
 {
-    if (worker->lost || worker->revoked || !consumer_owns(worker->consumer)) {
-        return error_set(error, STATUS_ABORT, ERROR_NOT_OWNER, "the assignment was lost");
-    }
     enum status status = STATUS_OK;
-    if (worker->assign_pending) {
-        status = claim_assignment(worker,
-                                  error); /* takes the group metadata; the task reads nothing yet */
+    if (worker->assign_pending && !worker->lost && !worker->revoked) {
+        /* Takes the group metadata, without which nothing is owned; the task reads nothing yet. */
+        status = claim_assignment(worker, error);
         worker->assign_needed = true;
+    }
+    if (status == STATUS_OK &&
+        (worker->lost || worker->revoked || !consumer_owns(worker->consumer))) {
+        status = error_set(error, STATUS_ABORT, ERROR_NOT_OWNER, "the assignment was lost");
     }
     if (status == STATUS_OK && worker->transaction.state == TRANSACTION_OPEN) {
         status = transaction_commit(worker, error);
