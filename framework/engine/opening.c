@@ -53,10 +53,8 @@ static enum status move_aside(struct task *task, const char *why, struct error *
     return status;
 }
 
-static bool same_layout(struct worker *worker, struct task *task, struct buffer *layout,
-                        struct error *error)
+static void describe_layout(const struct task *task, struct buffer *layout)
 {
-    struct bytes stored;
     for (size_t i = 0; i < task->instance_count; i++) {
         const struct instance *instance = &task->instances[i];
         if (instance->plugin->store_count > 0 || instance->plugin->descriptor.timer != NULL) {
@@ -68,28 +66,38 @@ static bool same_layout(struct worker *worker, struct task *task, struct buffer 
             buffer_append_text(layout, " ");
         }
     }
-    (void)worker;
+}
+
+/* STATUS_NOT_FOUND: the layout is to be written. ERROR_CORRUPT: it changed, and the store lacks
+   what the changelog holds of a node that may have come back. */
+static enum status compare_layout(const struct task *task, struct buffer *layout,
+                                  struct error *error)
+{
+    struct bytes stored;
+    struct bytes incomplete;
     enum status status = store_meta_get(task->store, "layout", &stored, error);
-    if (status != STATUS_OK) {
-        return false;
-    }
-    struct bytes present = {layout->data, layout->size};
-    if (bytes_equal(stored, present)) {
-        return true;
+    if (status != STATUS_OK || bytes_equal(stored, (struct bytes){layout->data, layout->size})) {
+        return status;
     }
     log_warn(
         "recovery",
         "the stateful nodes changed from \"%.*s\" to \"%s\": new ones start empty, the data of "
         "those gone stay unused task=%s",
         (int)stored.size, (const char *)stored.data, buffer_text(layout), task->name);
-    return false;
+    status = store_meta_get(task->store, TASK_INCOMPLETE, &incomplete, error);
+    return status == STATUS_OK
+               ? error_set(error, STATUS_RETRY, ERROR_CORRUPT,
+                           "it was restored without nodes that its changelog has data of, and the "
+                           "nodes changed")
+               : status;
 }
 
-static enum status write_layout(struct worker *worker, struct task *task, struct error *error)
+static enum status write_layout(struct task *task, struct error *error)
 {
     struct buffer layout = {0};
-    enum status status = STATUS_OK;
-    if (!same_layout(worker, task, &layout, error)) {
+    describe_layout(task, &layout);
+    enum status status = compare_layout(task, &layout, error);
+    if (status == STATUS_NOT_FOUND) {
         uint8_t partition[4];
         put_u32(partition, (uint32_t)task->partition);
         status = store_begin(task->store, error);
@@ -133,7 +141,7 @@ static enum status attach(struct worker *worker, struct task *task, struct error
         status = store_grow(task->store, error);
         task->grow = false;
     }
-    return status == STATUS_OK ? write_layout(worker, task, error) : status;
+    return status == STATUS_OK ? write_layout(task, error) : status;
 }
 
 static enum status open_store(struct worker *worker, struct task *task, struct error *error)

@@ -34,7 +34,8 @@ struct restore {
     int64_t last_offset;    /* of the last record that was no stamp; -1 none */
     uint32_t count, checksum;
     int64_t batch_records, batch_size;
-    bool torn; /* the changelog contradicts itself */
+    bool incomplete; /* a record of a node that is gone was left out */
+    bool torn;       /* the changelog contradicts itself */
     char why[256];
 };
 
@@ -403,6 +404,24 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
     return status;
 }
 
+/* A record of a node that is gone: its data stay in the changelog alone, and the store says so,
+   lest the node come back to a store that lacks them (opening.c). */
+static enum status note_incomplete(struct task *task, struct error *error)
+{
+    if (task->restore->incomplete) {
+        return STATUS_OK;
+    }
+    enum status status = STATUS_OK;
+    if (!task->writing) {
+        status = store_begin(task->store, error);
+        task->writing = status == STATUS_OK;
+    }
+    task->restore->incomplete = status == STATUS_OK;
+    return status == STATUS_OK
+               ? store_meta_put(task->store, TASK_INCOMPLETE, (struct bytes){"1", 1}, error)
+               : status;
+}
+
 static enum status replay_change(struct task *task, const struct broker_record *record,
                                  struct error *error)
 {
@@ -441,7 +460,7 @@ static enum status replay_change(struct task *task, const struct broker_record *
                    ? store_remove(task->tables[i].table, key, error)
                    : store_put(task->tables[i].table, key, record->value, error);
     }
-    return STATUS_OK; /* of a node that is gone: its data stay unused */
+    return note_incomplete(task, error);
 }
 
 /* A record after the own stamp, while the store was away for longer than tombstones are sure to

@@ -193,6 +193,9 @@ struct task {
     struct restore *restore; /* while RESTORING */
 };
 
+/** Set in the metadata of a store that lacks data which its changelog holds. */
+#define TASK_INCOMPLETE "incomplete"
+
 /** A timer that is not to be called any more, and why. */
 struct task_barred {
     struct bytes timer; /* as task->timer */
