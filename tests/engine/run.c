@@ -62,7 +62,7 @@ long run_marks(struct run *run, const char *name)
 
 void run_init(struct run *run)
 {
-    *run = (struct run){.folder = test_folder_make()};
+    *run = (struct run){.folder = test_folder_make(), .log_name = "run.log"};
     struct broker_settings settings = {.directory = run_path(run, "log"),
                                        .connect_timeout_ms = 10000,
                                        .session_timeout_ms = 10000,
@@ -74,19 +74,35 @@ void run_init(struct run *run)
     cr_assert_eq(chdir(run->folder), 0);
 }
 
+struct run run_other(const struct run *run)
+{
+    struct run other = *run;
+    other.pid = 0;
+    other.log = NULL;
+    other.log_name = "other.log";
+    return other;
+}
+
+void run_part(struct run *other)
+{
+    if (other->pid > 0) {
+        (void)kill(other->pid, SIGKILL);
+        (void)waitpid(other->pid, NULL, 0);
+    }
+    other->pid = 0;
+    free(other->log);
+    other->log = NULL;
+}
+
 void run_finish(struct run *run)
 {
-    if (run->pid > 0) {
-        (void)kill(run->pid, SIGKILL);
-        (void)waitpid(run->pid, NULL, 0);
-    }
+    run_part(run);
     broker_close(run->broker);
     while (path_count > 0) {
         free(paths[--path_count]);
     }
     buffer_finish(&output);
     free(run->file);
-    free(run->log);
     cr_assert_eq(chdir("/"), 0);
     test_folder_remove(run->folder);
 }
@@ -203,7 +219,7 @@ void run_start(struct run *run, const char *options)
     run->pid = fork();
     cr_assert_geq(run->pid, 0);
     if (run->pid == 0) {
-        int log = open("run.log", O_CREAT | O_TRUNC | O_WRONLY, 0600);
+        int log = open(run->log_name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
         (void)dup2(log, STDERR_FILENO);
         (void)execv(arguments[0], (char **)(uintptr_t)arguments);
         _exit(127);
@@ -232,7 +248,7 @@ int run_wait(struct run *run)
     }
     run->pid = 0;
     free(run->log);
-    run->log = read_file("run.log");
+    run->log = read_file(run->log_name);
     cr_assert_neq(ended, 0, "the run does not end:\n%s", run->log);
     return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
 }
@@ -329,7 +345,7 @@ void run_await(struct run *run, const char *topic, int count)
         run_pause(10);
     }
     if (found < count) {
-        char *log = read_file("run.log");
+        char *log = read_file(run->log_name);
         cr_assert_fail("topic %s has %d of %d records: %s\n%s", topic, found, count,
                        buffer_text(&output), log);
     }
@@ -339,9 +355,8 @@ void run_await_log(struct run *run, const char *text)
 {
     int64_t deadline_ms = clock_monotonic_ms(clock_system()) + PATIENCE_MS;
     bool found = false;
-    (void)run;
     while (!found && clock_monotonic_ms(clock_system()) < deadline_ms) {
-        char *log = read_file("run.log");
+        char *log = read_file(run->log_name);
         found = strstr(log, text) != NULL;
         free(log);
         run_pause(10);

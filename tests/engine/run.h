@@ -15,12 +15,17 @@ struct run {
     char *folder;
     char *file; /* the topology */
     struct broker *broker;
-    pid_t pid; /* the child; 0 = none */
-    char *log; /* what the last child that ended wrote to stderr */
+    pid_t pid;            /* the child; 0 = none */
+    char *log;            /* what the last child that ended wrote to stderr */
+    const char *log_name; /* the file it is written to */
 };
 
 void run_init(struct run *run);
 void run_finish(struct run *run);
+/** A second process of the same application; run_finish of the first ends both after run_part. */
+struct run run_other(const struct run *run);
+/** Ends what is left of a second process. */
+void run_part(struct run *other);
 
 /** Writes the topology file: application "t", instance "a", and `nodes`, where ' stands for ". */
 void run_topology(struct run *run, const char *nodes);
