@@ -87,6 +87,7 @@ enum status kafka_partition_count(struct broker_kafka *broker, const char *topic
     if (status != STATUS_OK) {
         return status;
     }
+    ensure(metadata != NULL);
     rd_kafka_resp_err_t code = metadata->topics[0].err;
     *count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
@@ -346,6 +347,7 @@ static enum status wait_leaders(struct broker_kafka *broker, const char *name, i
         const struct rd_kafka_metadata *metadata = NULL;
         enum status status = ask_metadata(broker, name, &metadata, error);
         if (status == STATUS_OK) {
+            ensure(metadata != NULL);
             bool complete = has_leaders(metadata, partitions);
             rd_kafka_metadata_destroy(metadata);
             if (complete) {

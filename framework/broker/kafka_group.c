@@ -117,7 +117,10 @@ bool kafka_group_owns(struct consumer *base)
     if (!consumer->lost && rd_kafka_assignment_lost(consumer->member.rk)) {
         consumer->lost = true;
     }
-    return consumer->answered && !consumer->lost && consumer->metadata != NULL &&
+    char words[1];
+    bool dead = rd_kafka_fatal_error(consumer->member.rk, words, sizeof words) !=
+                RD_KAFKA_RESP_ERR_NO_ERROR;
+    return !dead && consumer->answered && !consumer->lost && consumer->metadata != NULL &&
            is_member(consumer);
 }
 

@@ -23,9 +23,7 @@ static const char *named(struct broker_contract *contract, const char *name)
 
 static void must_read(struct consumer *consumer, int64_t patience_ms, const char *wanted)
 {
-    char *text = step_read(consumer, patience_ms, NULL);
-    cr_assert_str_eq(text, wanted);
-    free(text);
+    step_expect(consumer, patience_ms, wanted);
 }
 
 /* ---- Transactions ---- */

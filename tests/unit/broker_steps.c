@@ -162,6 +162,20 @@ char *step_read(struct consumer *consumer, int64_t patience_ms, int64_t *end)
     return copy;
 }
 
+void step_expect(struct consumer *consumer, int64_t patience_ms, const char *wanted)
+{
+    char *text = step_read(consumer, patience_ms, NULL);
+    while (strlen(text) < strlen(wanted)) {
+        char *more = step_read(consumer, patience_ms, NULL);
+        char *both = memory_format("%s%s%s", text, *text == 0 ? "" : ",", more);
+        free(text);
+        free(more);
+        text = both;
+    }
+    cr_assert_str_eq(text, wanted);
+    free(text);
+}
+
 struct consumer *step_member(struct broker *broker, const char *group, const char *instance,
                              const char *topic)
 {

@@ -38,6 +38,9 @@ struct consumer *step_reader(struct broker *broker, const char *topic, int32_t p
                              int64_t offset);
 /** Reads to END and returns the values, joined by commas; free it. *end is END's offset. */
 char *step_read(struct consumer *consumer, int64_t patience_ms, int64_t *end);
+/** Reads until these values have come, and nothing else with them. Kafka answers a commit before
+ * its records are stable, so an END may come too early. */
+void step_expect(struct consumer *consumer, int64_t patience_ms, const char *wanted);
 /** A member of a group; instance NULL = dynamic. */
 struct consumer *step_member(struct broker *broker, const char *group, const char *instance,
                              const char *topic);
