@@ -414,7 +414,9 @@ static bool value_is(const struct call *call, const char *text)
 static leat_status run(struct call *call, leat_bytes script)
 {
     char *text = leat_scratch(call->ctx, script.size + 1);
-    memcpy(text, script.data, script.size);
+    if (script.size > 0) {
+        memcpy(text, script.data, script.size);
+    }
     text[script.size] = 0;
     bool skip = false;
     bool ignore = false;

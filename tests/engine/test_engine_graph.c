@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How records go through a topology: ports, topics, partitions, merged inputs, workers. */
-#include "run.h"
+#include "engine_run.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

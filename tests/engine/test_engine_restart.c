@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a run begins: start, lost offsets, flushed or not, changed topologies, the self-check. */
-#include "run.h"
+#include "engine_run.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

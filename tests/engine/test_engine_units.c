@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of a record: clean, bad, retried, fatal, slow. */
-#include "run.h"
+#include "engine_run.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "run.h"
+#include "engine_run.h"
 
 #include "../unit/test_folder.h"
 #include "base/clock.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Run: one application of a test, in a folder of its own: the `topology` program as a child process
- * on the embedded broker, with the operators of script.c. Not for several threads.
+ * Engine run: one application of a test, in a folder of its own: the `topology` program as a child
+ * process on the embedded broker, with the operators of script.c. Not for several threads.
  */
 #ifndef LEAT_TESTS_ENGINE_RUN_H
 #define LEAT_TESTS_ENGINE_RUN_H
