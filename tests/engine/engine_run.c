@@ -114,7 +114,7 @@ void run_topology(struct run *run, const char *nodes)
     (void)fprintf(
         file, "{\"application\": \"t\", \"instance\": \"a\", \"broker\": {\"directory\": "
               "\"log\"}, \"state\": {\"directory\": \"state\"}, \"operator_directories\": "
-              "[\"" LEAT_BINARY_DIR "/tests/operators\", \"" LEAT_BINARY_DIR "/operators\"],\n");
+              "[\"" LEAT_BINARY_DIR "/tests/engine_operators\", \"" LEAT_BINARY_DIR "/operators\"],\n");
     for (const char *at = nodes; *at != 0; at++) {
         (void)fputc(*at == '\'' ? '"' : *at, file);
     }
