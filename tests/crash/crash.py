@@ -59,7 +59,9 @@ class Trial:
         self.session_s = 6 if kafka else 2
         config = {
             "broker": {"kind": "local", "directory": "data", "session_timeout": f"{self.session_s}s",
-                       "transaction_timeout": f"{self.session_s}s"},
+                       "transaction_timeout": f"{self.session_s}s",
+                       "membership": self.random.choice(["static", "static", "dynamic"])},
+            "workers": self.random.choice([1, 1, 2]),
             "commit": {"interval": self.random.choice(["20ms", "50ms", "100ms"])},
             "state": {"directory": "state", "durability": self.random.choice(["durable", "fast"]),
                       "flush_interval": self.random.choice(["0ms", "0ms", "200ms"])},
@@ -218,8 +220,10 @@ class Trial:
         count = self.finish(reader)
         expect(count > 0, "there was no output at all")
         what = ", ".join(f"{number} {name}" for name, number in self.done.items())
-        print(f"crash: {self.kind} on {self.options.broker.split(':')[0]}, {len(self.names)} instances: "
-              f"{what}; {len(self.fed)} records in, {count} out, exact "
+        config = self.application.config
+        print(f"crash: {self.kind} on {self.options.broker.split(':')[0]}, {len(self.names)} instances, "
+              f"{config['workers']} workers, {config['broker']['membership']}, "
+              f"{config['state']['durability']}: {what}; {len(self.fed)} records in, {count} out, exact "
               f"({time.monotonic() - begin:.0f} s)", flush=True)
 
 
