@@ -22,6 +22,7 @@ static struct local_broker *local_of(struct broker *broker)
 
 static enum status read_begin(struct broker *broker, MDB_txn **txn, struct error *error)
 {
+    ensure(local_of(broker)->environment != NULL);
     *txn = NULL;
     return local_read_begin(local_of(broker)->environment, txn, error);
 }
@@ -35,6 +36,7 @@ static void local_close(struct broker *broker)
 static enum status topic_find(struct broker *broker, const char *name, struct local_topic *topic,
                               struct error *error)
 {
+    ensure(name != NULL);
     MDB_txn *txn = NULL;
     enum status status = read_begin(broker, &txn, error);
     if (status == STATUS_OK) {
@@ -47,6 +49,7 @@ static enum status topic_find(struct broker *broker, const char *name, struct lo
 static enum status local_topic_get(struct broker *broker, const char *name,
                                    struct broker_topic *topic, struct error *error)
 {
+    ensure(topic != NULL);
     struct local_topic found;
     enum status status = topic_find(broker, name, &found, error);
     if (status == STATUS_OK) {
@@ -69,6 +72,7 @@ struct names {
 
 static enum status name_add(void *argument, const char *name, const struct local_topic *topic)
 {
+    ensure(local_topic_name_valid(name) && topic->partition_count > 0);
     struct names *names = argument;
     (void)topic;
     if (strncmp(name, "__", 2) != 0) {
@@ -81,6 +85,7 @@ static enum status name_add(void *argument, const char *name, const struct local
 static enum status local_topic_list(struct broker *broker, char ***names, size_t *count,
                                     struct error *error)
 {
+    ensure(names != NULL && count != NULL);
     struct names found = {memory_allocate(sizeof *found.items), 0};
     MDB_txn *txn = NULL;
     enum status status = read_begin(broker, &txn, error);
@@ -104,6 +109,7 @@ static enum status local_topic_make(struct broker *broker, const char *name, int
                                     int32_t replication, const struct broker_property *properties,
                                     size_t count, struct error *error)
 {
+    ensure(count == 0 || properties != NULL);
     if (replication != -1 && replication != 1) {
         return error_set(
             error, STATUS_BAD_CONFIG, ERROR_LIMIT,
@@ -122,11 +128,13 @@ static enum status local_topic_make(struct broker *broker, const char *name, int
 
 static enum status local_topic_remove(struct broker *broker, const char *name, struct error *error)
 {
+    ensure(name != NULL);
     return local_topic_delete(local_of(broker)->environment, name, error);
 }
 
 static enum status no_partition(const char *topic, int32_t partition, struct error *error)
 {
+    ensure(topic != NULL);
     return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC, "%s[%d] does not exist", topic,
                      partition);
 }
@@ -134,6 +142,7 @@ static enum status no_partition(const char *topic, int32_t partition, struct err
 static enum status local_log_range(struct broker *broker, const char *topic, int32_t partition,
                                    int64_t *start, int64_t *end, struct error *error)
 {
+    ensure(topic != NULL && start != NULL && end != NULL);
     struct local_environment *environment = local_of(broker)->environment;
     struct local_topic found;
     struct local_partition row = {0};
@@ -164,6 +173,7 @@ struct cut {
 static enum status cut_work(struct local_environment *environment, MDB_txn *txn, void *argument,
                             struct error *error)
 {
+    ensure(txn != NULL);
     struct cut *cut = argument;
     struct local_topic topic;
     struct local_partition row;
@@ -192,6 +202,7 @@ static enum status cut_work(struct local_environment *environment, MDB_txn *txn,
 static enum status local_delete_records(struct broker *broker, const char *topic, int32_t partition,
                                         int64_t before, struct error *error)
 {
+    ensure(topic != NULL && before >= -1);
     struct cut cut = {topic, partition, before, true};
     enum status status = STATUS_OK;
     while (status == STATUS_OK && cut.left) {
@@ -207,6 +218,7 @@ static enum status local_committed_unstable(struct broker *broker, const char *g
                                             struct broker_offset *offsets, size_t count,
                                             int64_t timeout_ms, struct error *error)
 {
+    ensure(group != NULL && (count == 0 || offsets != NULL));
     (void)timeout_ms;
     MDB_txn *txn = NULL;
     enum status status = read_begin(broker, &txn, error);
@@ -238,6 +250,7 @@ static enum status local_blocking_header(struct broker *broker, const char *topi
 static enum status local_take_over(struct broker *broker, const char *transactional_id,
                                    struct error *error)
 {
+    ensure(transactional_id != NULL);
     uint64_t epoch = 0;
     return local_producer_fence(local_of(broker)->environment, transactional_id,
                                 TAKE_OVER_TIMEOUT_MS, &epoch, error);

@@ -38,6 +38,7 @@ static const char **subscribed(const struct local_group *group, size_t *count)
 
 static bool subscribes(const struct local_group_member *member, const char *topic)
 {
+    ensure(*topic != 0);
     for (size_t i = 0; i < member->topic_count; i++) {
         if (strcmp(member->topics[i], topic) == 0) {
             return true;

@@ -63,6 +63,8 @@ static int64_t unzigzag(uint64_t value)
 
 static size_t headers_size(const struct local_record *record)
 {
+    ensure(record->header_count == 0 || record->headers != NULL ||
+           record->packed_headers.data != NULL);
     size_t size = record->packed_headers.size;
     for (uint32_t i = 0; i < record->header_count; i++) {
         size += strlen(record->headers[i].name) + record->headers[i].value.size + HEADER_OVERHEAD;
@@ -86,6 +88,7 @@ static uint8_t *bytes_put(uint8_t *at, struct bytes bytes)
 
 static uint8_t *headers_put(uint8_t *at, const struct local_record *record)
 {
+    ensure(record->headers != NULL);
     for (uint32_t i = 0; i < record->header_count; i++) {
         const struct header *header = &record->headers[i];
         struct bytes name = bytes_of(header->name);
@@ -101,6 +104,7 @@ static uint8_t *headers_put(uint8_t *at, const struct local_record *record)
 static struct local_span *span_open(struct local_builder *builder,
                                     const struct local_record *record, int64_t append_ms)
 {
+    ensure(!builder->open);
     if (builder->count == builder->capacity) {
         builder->capacity = builder->capacity == 0 ? 8 : builder->capacity * 2;
         builder->spans = memory_resize(builder->spans, builder->capacity * sizeof *builder->spans);
@@ -123,6 +127,7 @@ static struct local_span *span_open(struct local_builder *builder,
 static struct local_span *span_for(struct local_builder *builder, const struct local_record *record,
                                    size_t most, int64_t append_ms)
 {
+    ensure(most >= LOCAL_RECORD_OVERHEAD);
     if (builder->open) {
         struct local_span *last = &builder->spans[builder->count - 1];
         bool full = builder->data.size - last->at + most > LOCAL_BATCH_SIZE;
@@ -136,6 +141,7 @@ static struct local_span *span_for(struct local_builder *builder, const struct l
 
 static uint8_t *record_put(uint8_t *at, const struct local_record *record, int64_t base_ms)
 {
+    ensure(record->packed_headers.data == NULL || record->header_count > 0);
     at = varint_put(at, zigzag(record->timestamp_ms - base_ms));
     at = varint_put(at, record->key.data == NULL ? 0 : record->key.size + 1);
     at = varint_put(at, record->value.data == NULL ? 0 : record->value.size + 1);
@@ -194,6 +200,7 @@ void local_builder_seal(struct local_builder *builder)
 
 void local_builder_reset(struct local_builder *builder, size_t keep)
 {
+    ensure(builder->count <= builder->capacity);
     builder->data.size = 0;
     if (builder->data.capacity > keep) {
         buffer_finish(&builder->data);
@@ -205,6 +212,7 @@ void local_builder_reset(struct local_builder *builder, size_t keep)
 
 void local_builder_finish(struct local_builder *builder)
 {
+    ensure(builder->count <= builder->capacity);
     buffer_finish(&builder->data);
     free(builder->spans);
     *builder = (struct local_builder){0};
@@ -214,6 +222,7 @@ void local_builder_finish(struct local_builder *builder)
 
 bool local_batch_header(struct bytes batch, struct local_batch_header *header)
 {
+    ensure(batch.data != NULL || batch.size == 0);
     if (batch.size < HEADER_SIZE) {
         return false;
     }
@@ -224,6 +233,7 @@ bool local_batch_header(struct bytes batch, struct local_batch_header *header)
 bool local_reader_open(struct local_reader *reader, struct bytes batch, int64_t base_offset,
                        bool check)
 {
+    ensure(base_offset >= 0);
     struct local_batch_header header;
     *reader = (struct local_reader){0};
     if (!local_batch_header(batch, &header)) {
@@ -248,6 +258,7 @@ bool local_reader_open(struct local_reader *reader, struct bytes batch, int64_t 
 static inline const uint8_t *view_get(const uint8_t *at, const uint8_t *end, uint64_t stored,
                                       struct bytes *view)
 {
+    ensure(at <= end);
     if (stored == 0) {
         *view = (struct bytes){0};
         return at;

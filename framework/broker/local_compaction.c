@@ -56,6 +56,7 @@ struct local_compaction *local_compaction_create(struct local_environment *envir
 
 void local_compaction_destroy(struct local_compaction *compaction)
 {
+    ensure((compaction->table != NULL) == (compaction->stage != STAGE_IDLE));
     free(compaction->table);
     free(compaction);
 }
@@ -64,6 +65,7 @@ void local_compaction_destroy(struct local_compaction *compaction)
 
 static struct newest *table_find(const struct local_compaction *compaction, struct bytes key)
 {
+    ensure(compaction->keys < compaction->slots && key.data != NULL);
     uint64_t first = hash_table(key.data, key.size);
     uint64_t second =
         (uint64_t)hash_crc32c(0, key.data, key.size) << 32 | hash_murmur2(key.data, key.size);
@@ -102,6 +104,7 @@ static void table_resize(struct local_compaction *compaction, size_t slots)
 
 static void table_put(struct local_compaction *compaction, struct bytes key, int64_t offset)
 {
+    ensure(offset >= 0);
     if (compaction->keys >= compaction->slots / 4 * 3) {
         table_resize(compaction, compaction->slots * 2);
     }
@@ -112,6 +115,7 @@ static void table_put(struct local_compaction *compaction, struct bytes key, int
 
 static void pass_end(struct local_compaction *compaction)
 {
+    ensure(compaction->stage != STAGE_IDLE);
     free(compaction->table);
     compaction->table = NULL;
     compaction->slots = 0;
@@ -123,6 +127,7 @@ static void pass_end(struct local_compaction *compaction)
 
 static enum status idle_step(struct local_compaction *compaction, bool *more, struct error *error)
 {
+    ensure(compaction->table == NULL);
     struct local_environment *environment = compaction->environment;
     struct local_partition row;
     MDB_txn *txn = NULL;
@@ -154,6 +159,7 @@ static enum status idle_step(struct local_compaction *compaction, bool *more, st
 static enum status damaged(const struct local_compaction *compaction, int64_t offset,
                            struct error *error)
 {
+    ensure(offset >= 0);
     return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
                      "%s: the batch at offset %lld of topic number %u, partition %d is damaged",
                      compaction->environment->directory, (long long)offset, compaction->topic,
@@ -163,6 +169,7 @@ static enum status damaged(const struct local_compaction *compaction, int64_t of
 static enum status block_scan(struct local_compaction *compaction, const struct local_block *block,
                               struct error *error)
 {
+    ensure(block->size > 0);
     const uint8_t *at = block->data;
     while (at < block->data + block->size && compaction->keys < KEYS_MOST) {
         int64_t base = 0;
@@ -194,6 +201,7 @@ static enum status block_scan(struct local_compaction *compaction, const struct 
 
 static enum status scan_step(struct local_compaction *compaction, struct error *error)
 {
+    ensure(compaction->next <= compaction->until || compaction->keys == 0);
     struct local_environment *environment = compaction->environment;
     struct local_block *block = NULL;
     MDB_txn *txn = NULL;
@@ -242,6 +250,7 @@ static bool superseded(const struct slice *slice, const struct local_record *rec
                        int64_t append_ms, int64_t now_ms)
 {
     const struct local_compaction *compaction = slice->compaction;
+    ensure(slice->compaction->table != NULL);
     if (record->key.data == NULL) {
         return false;
     }
@@ -254,6 +263,7 @@ static bool superseded(const struct slice *slice, const struct local_record *rec
 static enum status slice_batch(struct slice *slice, int64_t base, const MDB_val *batch,
                                int64_t now_ms, struct error *error)
 {
+    ensure(slice->count < REWRITE_BATCHES);
     struct bytes bytes = {batch->mv_data, batch->mv_size};
     struct local_batch_header header;
     struct local_reader reader;
@@ -279,6 +289,7 @@ static enum status slice_batch(struct slice *slice, int64_t base, const MDB_val 
 
 static enum status slice_read(struct slice *slice, MDB_txn *txn, struct error *error)
 {
+    ensure(slice->count == 0 && slice->builder.sparse);
     const struct local_compaction *compaction = slice->compaction;
     struct local_environment *environment = compaction->environment;
     int64_t now_ms = clock_wall_ms(clock_system());
@@ -315,6 +326,7 @@ static enum status slice_read(struct slice *slice, MDB_txn *txn, struct error *e
 
 static enum status slice_replace(const struct slice *slice, MDB_txn *txn, struct error *error)
 {
+    ensure(!slice->builder.open && slice->count > 0);
     const struct local_compaction *compaction = slice->compaction;
     struct local_environment *environment = compaction->environment;
     const struct local_builder *builder = &slice->builder;
@@ -409,6 +421,7 @@ static enum status rewrite_step(struct local_compaction *compaction, struct erro
 enum status local_compaction_step(struct local_compaction *compaction, bool *more,
                                   struct error *error)
 {
+    ensure(more != NULL);
     *more = compaction->stage != STAGE_IDLE;
     enum status status = STATUS_OK;
     switch (compaction->stage) {

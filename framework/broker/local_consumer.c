@@ -48,8 +48,11 @@ struct local_consumer {
     MDB_txn *txn; /* reset, for renewal */
 };
 
+static const struct consumer_ops local_consumer_ops;
+
 static struct local_consumer *local_of(struct consumer *consumer)
 {
+    ensure(consumer->ops == &local_consumer_ops);
     return (struct local_consumer *)(void *)consumer;
 }
 
@@ -57,6 +60,7 @@ static struct local_consumer *local_of(struct consumer *consumer)
 
 static void slot_drop(struct slot *slot)
 {
+    ensure(slot->block == NULL || slot->block->references > 0);
     if (slot->block != NULL) {
         local_block_release(slot->block);
     }
@@ -67,6 +71,7 @@ static void slot_drop(struct slot *slot)
 
 static void slots_clear(struct local_consumer *local)
 {
+    ensure(local->slot_count == 0 || local->slots != NULL);
     for (size_t i = 0; i < local->slot_count; i++) {
         slot_drop(&local->slots[i]);
         free(local->slots[i].topic);
@@ -79,6 +84,7 @@ static void slots_clear(struct local_consumer *local)
 
 static enum status damaged(const struct slot *slot, struct error *error)
 {
+    ensure(slot->position >= 0);
     return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
                      "%s[%d]: the batch at or after offset %lld is damaged; restore the local "
                      "broker's directory from a copy",
@@ -89,6 +95,7 @@ static enum status damaged(const struct slot *slot, struct error *error)
 static enum status slot_deliver(struct slot *slot, struct consumer_event *event,
                                 struct error *error)
 {
+    ensure(slot->block != NULL);
     struct local_block *block = slot->block;
     struct local_record record;
     for (;;) {
@@ -137,6 +144,7 @@ static enum status slot_deliver(struct slot *slot, struct consumer_event *event,
 static enum status slot_fetch(struct local_consumer *local, struct slot *slot,
                               struct consumer_event *event, struct error *error)
 {
+    ensure(slot->block == NULL && slot->position >= 0);
     struct local_partition row;
     enum status status = local_partition_get(local->environment, local->txn, slot->topic_id,
                                              slot->partition, &row, error);
@@ -212,6 +220,7 @@ static enum status slot_poll(struct local_consumer *local, struct slot *slot,
 static enum status inputs_poll(struct local_consumer *local, struct consumer_event *event,
                                struct error *error)
 {
+    ensure(local->slot_count == 0 || local->current < local->slot_count);
     for (size_t tried = 0; tried < local->slot_count; tried++) {
         struct slot *slot = &local->slots[local->current];
         if (!slot->restore && !slot->paused) {
@@ -235,6 +244,7 @@ static enum status inputs_poll(struct local_consumer *local, struct consumer_eve
 static enum status group_poll(struct local_consumer *local, struct consumer_event *event,
                               struct error *error)
 {
+    ensure(local->membership != NULL);
     struct local_membership *membership = local->membership;
     enum status status = local_membership_look(membership, error);
     if (status != STATUS_OK) {
@@ -261,6 +271,7 @@ static enum status group_poll(struct local_consumer *local, struct consumer_even
 static enum status poll_once(struct local_consumer *local, struct slot *restore,
                              struct consumer_event *event, struct error *error)
 {
+    ensure(restore == NULL || restore->restore);
     if (restore != NULL) {
         return slot_poll(local, restore, event, error);
     }
@@ -277,6 +288,7 @@ static enum status poll_once(struct local_consumer *local, struct slot *restore,
 static enum status poll_until(struct local_consumer *local, struct slot *restore,
                               int64_t timeout_ms, struct consumer_event *event, struct error *error)
 {
+    ensure(event != NULL);
     int64_t until = 0;
     event->kind = CONSUMER_NOTHING;
     for (;;) {
@@ -328,6 +340,7 @@ static enum status local_poll_restore(struct consumer *consumer, uint32_t number
 
 static void local_release(struct consumer *consumer, struct broker_record *record)
 {
+    ensure(record != NULL);
     (void)consumer;
     if (record->handle != NULL) {
         local_block_release(record->handle);
@@ -367,6 +380,7 @@ static enum status local_assign_slots(struct consumer *consumer,
                                       const struct consumer_assignment *assignment, size_t count,
                                       struct error *error)
 {
+    ensure(count == 0 || assignment != NULL);
     struct local_consumer *local = local_of(consumer);
     slots_clear(local);
     enum status status = local_read_begin(local->environment, &local->txn, error);
@@ -409,6 +423,7 @@ static enum status local_pause(struct consumer *consumer, uint32_t number, bool 
 static enum status local_committed(struct consumer *consumer, struct broker_offset *offsets,
                                    size_t count, int64_t timeout_ms, struct error *error)
 {
+    ensure(count == 0 || offsets != NULL);
     struct local_consumer *local = local_of(consumer);
     (void)timeout_ms; /* nothing is ever open: the answer is there */
     if (local->membership == NULL) {
@@ -435,6 +450,7 @@ static bool local_owns(struct consumer *consumer)
 
 static void local_close(struct consumer *consumer)
 {
+    ensure(local_of(consumer)->environment != NULL);
     struct local_consumer *local = local_of(consumer);
     slots_clear(local);
     local_membership_close(local->membership);
@@ -467,6 +483,7 @@ const struct local_credential *local_consumer_credential(struct consumer *consum
 enum status local_consumer_open(struct broker *broker, const struct consumer_options *options,
                                 struct consumer **consumer, struct error *error)
 {
+    ensure(options->group == NULL || options->topic_count == 0 || options->topics != NULL);
     const struct local_broker *opened = (const struct local_broker *)(void *)broker;
     struct local_consumer *local = memory_allocate(sizeof *local);
     local->consumer.ops = &local_consumer_ops;

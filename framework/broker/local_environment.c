@@ -42,6 +42,7 @@ static struct {
 /* LMDB answers EIO when a full disk took a part of a write. */
 static bool disk_is_full(const struct local_environment *environment)
 {
+    ensure(environment->directory != NULL);
     struct statvfs facts;
     return statvfs(environment->directory, &facts) == 0 &&
            (uint64_t)facts.f_bavail * facts.f_frsize < FULL_DISK_SIZE;
@@ -149,6 +150,7 @@ void local_read_end(struct local_environment *environment, MDB_txn *txn)
 static enum status write_once(struct local_environment *environment, int64_t waited_ms,
                               local_work *work, void *argument, int *result, struct error *error)
 {
+    ensure(waited_ms >= 0);
     MDB_txn *txn = NULL;
     *result = mdb_txn_begin(environment->env, NULL, 0, &txn);
     if (*result == MDB_MAP_RESIZED) {
@@ -214,6 +216,7 @@ enum status local_write(struct local_environment *environment, int64_t timeout_m
 enum status local_fact(struct local_environment *environment, MDB_txn *txn, const char *name,
                        uint64_t fallback, uint64_t *number, struct error *error)
 {
+    ensure(*name != 0);
     MDB_val key = local_val(name, strlen(name));
     MDB_val value;
     int result = mdb_get(txn, environment->facts, &key, &value);
@@ -235,6 +238,7 @@ enum status local_fact(struct local_environment *environment, MDB_txn *txn, cons
 enum status local_fact_put(struct local_environment *environment, MDB_txn *txn, const char *name,
                            uint64_t number, struct error *error)
 {
+    ensure(*name != 0 && environment->facts != 0);
     uint8_t bytes[8];
     put_u64(bytes, number);
     MDB_val key = local_val(name, strlen(name));
@@ -305,6 +309,7 @@ static enum status map_open(struct local_environment *environment, struct error 
 /* The last reference is gone, or opening failed half-way. */
 static void environment_destroy(struct local_environment *environment)
 {
+    ensure(environment->next == NULL || environment->references == 0);
     if (environment->upkeep != NULL) {
         local_upkeep_stop(environment->upkeep);
     }
@@ -347,6 +352,7 @@ static enum status environment_create(const char *directory, const struct stat *
 
 static enum status directory_make(const char *directory, struct stat *facts, struct error *error)
 {
+    ensure(*directory != 0);
     if (mkdir(directory, 0700) == 0) {
         (void)chmod(directory, 0700); /* whatever the umask */
     } else if (errno != EEXIST) {

@@ -13,6 +13,7 @@ enum { ID_MOST = 500 /* an LMDB key */ };
 static enum status epoch_read(struct local_environment *environment, MDB_txn *txn, const char *id,
                               uint64_t *epoch, struct error *error)
 {
+    ensure(*id != 0 && strlen(id) <= ID_MOST);
     MDB_val key = local_val(id, strlen(id));
     MDB_val value;
     int result = mdb_get(txn, environment->producers, &key, &value);
@@ -67,6 +68,7 @@ enum status local_producer_fence(struct local_environment *environment,
                                  const char *transactional_id, int64_t timeout_ms, uint64_t *epoch,
                                  struct error *error)
 {
+    ensure(timeout_ms >= 0);
     size_t size = strlen(transactional_id);
     if (size == 0 || size > ID_MOST) {
         return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,

@@ -37,6 +37,7 @@ struct local_group_member *local_group_find_instance(struct local_group *group,
 
 void local_assigned_clear(struct local_group_member *member)
 {
+    ensure(member->assigned_count == 0 || member->assigned != NULL);
     for (size_t i = 0; i < member->assigned_count; i++) {
         free(member->assigned[i].topic);
     }
@@ -47,6 +48,7 @@ void local_assigned_clear(struct local_group_member *member)
 
 static void topics_clear(struct local_group_member *member)
 {
+    ensure(member->topic_count == 0 || member->topics != NULL);
     for (size_t i = 0; i < member->topic_count; i++) {
         free(member->topics[i]);
     }
@@ -64,6 +66,7 @@ static void member_finish(struct local_group_member *member)
 
 void local_group_finish(struct local_group *group)
 {
+    ensure(group->count == 0 || group->members != NULL);
     for (size_t i = 0; i < group->count; i++) {
         member_finish(&group->members[i]);
     }
@@ -93,6 +96,7 @@ static void group_sort(struct local_group *group)
 
 static void prepare(struct local_group *group)
 {
+    ensure(group->generation >= 0);
     group->version += 1;
     if (group->preparing) {
         return;
@@ -107,6 +111,7 @@ static void prepare(struct local_group *group)
 static bool same_topics(const struct local_group_member *member,
                         const struct local_joining *joining)
 {
+    ensure(joining->topic_count == 0 || joining->topics != NULL);
     if (member->topic_count != joining->topic_count) {
         return false;
     }
@@ -141,6 +146,7 @@ enum status local_group_join(struct local_environment *environment, MDB_txn *txn
                              struct local_group *group, const struct local_joining *joining,
                              struct error *error)
 {
+    ensure(joining->session_ms > 0 && joining->rebalance_ms > 0);
     struct local_group_member *member = local_group_find_instance(group, joining->instance);
     if (member != NULL) {
         uint32_t fingerprint = 0;
@@ -180,6 +186,7 @@ static void member_remove(struct local_group *group, size_t index)
 
 void local_group_leave(struct local_group *group, const char *id)
 {
+    ensure(*id != 0);
     struct local_group_member *member = local_group_find(group, id);
     if (member != NULL) {
         member_remove(group, (size_t)(member - group->members));
@@ -189,6 +196,7 @@ void local_group_leave(struct local_group *group, const char *id)
 
 bool local_group_answer(struct local_group *group, const char *id)
 {
+    ensure(*id != 0);
     struct local_group_member *member = local_group_find(group, id);
     if (member == NULL) {
         return false;
@@ -205,6 +213,7 @@ bool local_group_answer(struct local_group *group, const char *id)
 
 static bool all_answered(const struct local_group *group)
 {
+    ensure(group->preparing);
     for (size_t i = 0; i < group->count; i++) {
         if (!group->members[i].answered) {
             return false;
@@ -216,6 +225,7 @@ static bool all_answered(const struct local_group *group)
 static bool silent(const struct local_group *group, const struct local_group_member *member,
                    int64_t now)
 {
+    ensure(member->session_ms > 0 && member->rebalance_ms > 0);
     if (now - member->renewed_ms > member->session_ms) {
         return true;
     }

@@ -40,6 +40,7 @@ static int64_t row_i64(struct row *row)
 /* A count whose elements take at least four bytes each. */
 static size_t row_count(struct row *row)
 {
+    ensure(row->at <= row->end);
     uint32_t count = row_u32(row);
     if (count > (size_t)(row->end - row->at) / 4) {
         row->bad = true;
@@ -61,6 +62,7 @@ static char *row_text(struct row *row)
 
 static void text_put(struct buffer *buffer, const char *text)
 {
+    ensure(text != NULL);
     size_t size = strlen(text);
     put_u32(buffer_extend(buffer, 4), (uint32_t)size);
     buffer_append(buffer, text, size);
@@ -68,6 +70,7 @@ static void text_put(struct buffer *buffer, const char *text)
 
 static void member_read(struct row *row, struct local_group_member *member)
 {
+    ensure(row->at <= row->end);
     *member = (struct local_group_member){0};
     char *id = row_text(row);
     row->bad = row->bad || strlen(id) != LOCAL_MEMBER_SIZE - 1;
@@ -96,6 +99,7 @@ static void member_read(struct row *row, struct local_group_member *member)
 
 static void member_write(struct buffer *buffer, const struct local_group_member *member)
 {
+    ensure(member->id[LOCAL_MEMBER_SIZE - 1] == 0 && *member->id != 0);
     text_put(buffer, member->id);
     text_put(buffer, member->instance);
     put_u64(buffer_extend(buffer, 8), (uint64_t)member->session_ms);
@@ -116,6 +120,7 @@ static void member_write(struct buffer *buffer, const struct local_group_member 
 enum status local_group_load(struct local_environment *environment, MDB_txn *txn, const char *name,
                              struct local_group *group, struct error *error)
 {
+    ensure(*name != 0);
     *group = (struct local_group){0};
     MDB_val key = local_val(name, strlen(name));
     MDB_val value;
@@ -166,6 +171,7 @@ enum status local_group_version(struct local_environment *environment, MDB_txn *
 enum status local_group_save(struct local_environment *environment, MDB_txn *txn, const char *name,
                              const struct local_group *group, struct error *error)
 {
+    ensure(group->version > 0);
     struct buffer buffer = {0};
     put_u64(buffer_extend(&buffer, 8), group->version);
     put_u64(buffer_extend(&buffer, 8), group->boot);
@@ -192,6 +198,7 @@ enum { OFFSET_KEY_SIZE = LOCAL_GROUP_SIZE + BROKER_TOPIC_SIZE + 4 };
 static size_t offset_key(uint8_t key[OFFSET_KEY_SIZE], const char *group,
                          const struct broker_offset *offset)
 {
+    ensure(offset->partition >= 0);
     size_t group_size = strlen(group) + 1;
     size_t topic_size = strlen(offset->topic) + 1;
     if (group_size > LOCAL_GROUP_SIZE || topic_size > BROKER_TOPIC_SIZE) {
@@ -206,6 +213,7 @@ static size_t offset_key(uint8_t key[OFFSET_KEY_SIZE], const char *group,
 enum status local_offset_get(struct local_environment *environment, MDB_txn *txn, const char *group,
                              struct broker_offset *offset, struct error *error)
 {
+    ensure(offset->topic != NULL);
     uint8_t bytes[OFFSET_KEY_SIZE];
     MDB_val key = local_val(bytes, offset_key(bytes, group, offset));
     MDB_val value;

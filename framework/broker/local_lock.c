@@ -34,6 +34,7 @@ struct local_page {
 
 static enum status lock_error(const char *directory, const char *what, struct error *error)
 {
+    ensure(errno != 0);
     enum error_code code = errno == EACCES || errno == EPERM || errno == EROFS ? ERROR_DENIED
                            : errno == ENOSPC                                   ? ERROR_DISK_FULL
                                                                                : ERROR_IO;
@@ -59,6 +60,7 @@ static void page_make(struct local_page *page)
 /* Ends with the shared file lock held over a page that somebody made. */
 static enum status page_settle(struct local_lock *lock, const char *directory, struct error *error)
 {
+    ensure(lock->page != NULL);
     for (;;) {
         if (flock(lock->file, LOCK_EX | LOCK_NB) == 0) {
             page_make(lock->page);
@@ -85,6 +87,7 @@ static enum status page_settle(struct local_lock *lock, const char *directory, s
 
 enum status local_lock_open(struct local_lock *lock, const char *directory, struct error *error)
 {
+    ensure(*directory != 0);
     *lock = (struct local_lock){.file = -1};
     char *path = memory_format("%s/writers.lock", directory);
     lock->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -116,6 +119,7 @@ enum status local_lock_open(struct local_lock *lock, const char *directory, stru
 
 void local_lock_close(struct local_lock *lock)
 {
+    ensure(lock->page == NULL || lock->file >= 0);
     if (lock->page != NULL) {
         (void)munmap(lock->page, PAGE_SIZE);
     }
@@ -127,6 +131,7 @@ void local_lock_close(struct local_lock *lock)
 
 static int mutex_wait(pthread_mutex_t *mutex, int64_t wait_ms)
 {
+    ensure(wait_ms > 0);
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
     int64_t ns = until.tv_nsec + wait_ms % 1000 * 1000000;
@@ -188,6 +193,7 @@ uint32_t local_lock_commits(const struct local_lock *lock)
 
 void local_lock_announce(struct local_lock *lock)
 {
+    ensure(lock->page != NULL);
     (void)atomic_fetch_add(&lock->page->commits, 1);
     if (atomic_load(&lock->page->waiters) > 0) {
         (void)syscall(SYS_futex, &lock->page->commits, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);

@@ -25,6 +25,7 @@ bool local_log_key_is(const MDB_val *key, uint32_t topic, int32_t partition, int
 
 static void partition_key(uint8_t key[8], uint32_t topic, int32_t partition)
 {
+    ensure(partition >= 0);
     put_u32(key, topic);
     put_u32(key + 4, (uint32_t)partition);
 }
@@ -103,6 +104,7 @@ enum status local_log_trim(struct local_environment *environment, MDB_txn *txn, 
                            int32_t partition, struct local_partition *row, size_t most, bool *left,
                            struct error *error)
 {
+    ensure(most > 0);
     MDB_cursor *cursor = NULL;
     int result = mdb_cursor_open(txn, environment->log, &cursor);
     if (result != 0) {
@@ -150,6 +152,7 @@ static enum status retain_mark(struct local_environment *environment, MDB_cursor
                                struct local_partition *row, int64_t now_ms, size_t most,
                                struct error *error)
 {
+    ensure(topic->deleted != 0);
     int64_t base = 0;
     MDB_val batch;
     int64_t size = row->size;
@@ -187,6 +190,7 @@ enum status local_log_retain(struct local_environment *environment, MDB_txn *txn
                              struct local_partition *row, int64_t now_ms, size_t most,
                              bool *changed, struct error *error)
 {
+    ensure(most > 0);
     int64_t before = row->start;
     *changed = false;
     if (!topic->deleted || (topic->retention_ms < 0 && topic->retention_size < 0)) {
@@ -267,6 +271,7 @@ enum status local_log_fetch(struct local_environment *environment, MDB_txn *txn,
                             int32_t partition, int64_t offset, size_t limit,
                             struct local_block **block, struct error *error)
 {
+    ensure(offset >= 0);
     *block = NULL;
     MDB_cursor *cursor = NULL;
     int result = mdb_cursor_open(txn, environment->log, &cursor);

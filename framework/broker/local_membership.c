@@ -21,6 +21,7 @@ struct change {
 
 static enum status fenced(const struct local_membership *membership, struct error *error)
 {
+    ensure(*membership->instance != 0);
     return error_set(error, STATUS_FATAL, ERROR_FENCED_INSTANCE,
                      "group %s: another member took the instance id %s", membership->group,
                      membership->instance);
@@ -41,6 +42,7 @@ static enum status join_row(struct local_environment *environment, MDB_txn *txn,
                             struct local_group *group, const struct change *change,
                             struct error *error)
 {
+    ensure(*change->id != 0);
     const struct local_membership *membership = change->membership;
     if (change->act == ACT_REJOIN &&
         local_group_find_instance(group, membership->instance) != NULL) {
@@ -58,6 +60,7 @@ static enum status join_row(struct local_environment *environment, MDB_txn *txn,
 static enum status act_on(struct local_environment *environment, MDB_txn *txn,
                           struct local_group *group, struct change *change, struct error *error)
 {
+    ensure(change->membership != NULL);
     switch (change->act) {
     case ACT_OPEN:
     case ACT_REJOIN:
@@ -76,6 +79,7 @@ static enum status act_on(struct local_environment *environment, MDB_txn *txn,
 static enum status change_work(struct local_environment *environment, MDB_txn *txn, void *argument,
                                struct error *error)
 {
+    ensure(txn != NULL);
     struct change *change = argument;
     const char *name = change->membership->group;
     struct local_group group;
@@ -122,6 +126,7 @@ static enum status join(struct local_membership *membership, enum act act, struc
 
 static void membership_finish(struct local_membership *membership)
 {
+    ensure(membership->offered_count == 0 || membership->offered != NULL);
     for (size_t i = 0; i < membership->topic_count; i++) {
         free(membership->topics[i]);
     }
@@ -144,6 +149,7 @@ enum status local_membership_open(struct local_environment *environment,
                                   int64_t rebalance_ms, struct local_membership **result,
                                   struct error *error)
 {
+    ensure(options->group != NULL);
     if (strlen(options->group) >= LOCAL_GROUP_SIZE || *options->group == 0) {
         return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
                          "group \"%s\": a name has 1 to %d bytes", options->group,
@@ -187,6 +193,7 @@ void local_membership_close(struct local_membership *membership)
 
 static void offer_take(struct local_membership *membership, struct local_group_member *member)
 {
+    ensure(member->assigned_count == 0 || member->assigned != NULL);
     for (size_t i = 0; i < membership->offered_count; i++) {
         free(membership->offered[i].topic);
     }
@@ -208,6 +215,7 @@ enum demand { DEMAND_NONE, DEMAND_ANSWER, DEMAND_REJOIN };
 /* What the row means for this member; fills news. */
 static enum demand decide(struct local_membership *membership, struct local_group *group)
 {
+    ensure(membership->phase != LOCAL_FENCED);
     struct local_group_member *member = local_group_find(group, membership->id);
     enum local_phase phase = membership->phase;
     membership->news = LOCAL_NEWS_NONE;
@@ -243,6 +251,7 @@ static enum demand decide(struct local_membership *membership, struct local_grou
 static enum status look_once(struct local_membership *membership, enum demand *demand,
                              struct error *error)
 {
+    ensure(membership->phase != LOCAL_FENCED);
     struct local_environment *environment = membership->environment;
     uint64_t version = 0;
     *demand = DEMAND_NONE;
@@ -267,6 +276,7 @@ static enum status look_once(struct local_membership *membership, enum demand *d
 
 static enum status answer(struct local_membership *membership, struct error *error)
 {
+    ensure(membership->phase == LOCAL_REVOKED || membership->phase == LOCAL_JOINING);
     struct change change = {.membership = membership, .act = ACT_ANSWER};
     enum status status =
         local_write(membership->environment, LOCAL_WRITE_TIMEOUT_MS, change_work, &change, error);
@@ -283,6 +293,7 @@ static enum status answer(struct local_membership *membership, struct error *err
 
 enum status local_membership_look(struct local_membership *membership, struct error *error)
 {
+    ensure(*membership->id != 0);
     while (membership->phase != LOCAL_FENCED &&
            (membership->seen_version == 0 ||
             membership->seen_commits != local_commits(membership->environment))) {
@@ -363,6 +374,7 @@ bool local_membership_owns(struct local_membership *membership)
 enum status local_credential_check(struct local_environment *environment, MDB_txn *txn,
                                    const struct local_credential *credential, struct error *error)
 {
+    ensure(credential->generation >= 0 && *credential->member != 0);
     struct local_group group;
     enum status status = local_group_load(environment, txn, credential->group, &group, error);
     if (status == STATUS_OK && (group.generation != credential->generation ||

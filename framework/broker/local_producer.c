@@ -70,13 +70,17 @@ struct local_producer {
     struct local_credential credential;
 };
 
+static const struct producer_ops local_producer_ops;
+
 static struct local_producer *local_of(struct producer *producer)
 {
+    ensure(producer->ops == &local_producer_ops);
     return (struct local_producer *)(void *)producer;
 }
 
 static enum status fenced(struct local_producer *local, struct error *error)
 {
+    ensure(local->id != NULL);
     local->dead = true;
     return error_set(
         error, STATUS_FATAL, ERROR_FENCED,
@@ -89,6 +93,7 @@ static enum status fenced(struct local_producer *local, struct error *error)
  * answer. */
 static enum status overdue(struct local_producer *local, struct error *error)
 {
+    ensure(local->timeout_ms > 0);
     if (local->id == NULL || local->begun_ms == 0) {
         return STATUS_OK;
     }
@@ -106,6 +111,7 @@ static enum status overdue(struct local_producer *local, struct error *error)
 
 static enum status epoch_check(struct local_producer *local, MDB_txn *txn, struct error *error)
 {
+    ensure((local->id == NULL) == (local->epoch == 0));
     bool mine = true;
     if (local->id == NULL) {
         return STATUS_OK;
@@ -136,6 +142,7 @@ static enum status alive(struct local_producer *local, struct error *error)
 
 static void transaction_clear(struct local_producer *local)
 {
+    ensure(local->touched_count <= local->touched_capacity);
     size_t keep = local->touched_count == 0 ? 0 : KEEP_SIZE / local->touched_count;
     keep = keep < KEEP_LEAST ? KEEP_LEAST : keep;
     for (size_t i = 0; i < local->touched_count; i++) {
@@ -166,6 +173,7 @@ static enum status local_ready(struct producer *producer, int64_t timeout_ms, st
 static enum status local_topic(struct producer *producer, const char *name, uint32_t *topic,
                                int32_t *partition_count, struct error *error)
 {
+    ensure(name != NULL && partition_count != NULL);
     struct local_producer *local = local_of(producer);
     MDB_txn *txn = NULL;
     struct local_topic found;
@@ -205,6 +213,7 @@ static enum status local_topic(struct producer *producer, const char *name, uint
 static enum status send_check(struct local_producer *local, const struct broker_output *output,
                               const struct local_record *record, struct error *error)
 {
+    ensure(output->topic < local->target_count);
     const struct target *target = &local->targets[output->topic];
     if (output->partition < 0 || output->partition >= target->topic.partition_count) {
         return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC,
@@ -236,6 +245,7 @@ static enum status send_check(struct local_producer *local, const struct broker_
 static void stage_touch(struct local_producer *local, const struct broker_output *output,
                         struct stage *stage)
 {
+    ensure(!stage->touched);
     if (local->touched_count == local->touched_capacity) {
         local->touched_capacity = local->touched_capacity == 0 ? 8 : local->touched_capacity * 2;
         local->touched =
@@ -287,6 +297,7 @@ static enum status local_send(struct producer *producer, const struct broker_out
 static enum status stage_append(struct local_producer *local, MDB_txn *txn,
                                 const struct touched *each, int64_t now_ms, struct error *error)
 {
+    ensure(each->target < local->target_count);
     struct target *target = &local->targets[each->target];
     struct stage *stage = &target->stages[each->partition];
     struct local_partition row;
@@ -361,6 +372,7 @@ static void settle(struct local_producer *local)
 /* Where the records would come to lie now: true for who is the only writer of the partition. */
 static enum status predict(struct local_producer *local, struct error *error)
 {
+    ensure(local->id != NULL);
     MDB_txn *txn = NULL;
     enum status status = local_read_begin(local->environment, &txn, error);
     if (status != STATUS_OK) {
@@ -383,6 +395,7 @@ static enum status predict(struct local_producer *local, struct error *error)
 
 static enum status local_flush(struct producer *producer, int64_t timeout_ms, struct error *error)
 {
+    ensure(timeout_ms >= 0);
     struct local_producer *local = local_of(producer);
     seal(local);
     if (local->id != NULL) {
@@ -562,6 +575,7 @@ static const struct producer_ops local_producer_ops = {
 enum status local_producer_open(struct broker *broker, const char *transactional_id,
                                 struct producer **producer, struct error *error)
 {
+    ensure(producer != NULL);
     const struct local_broker *opened = (const struct local_broker *)(void *)broker;
     uint64_t epoch = 0;
     *producer = NULL;

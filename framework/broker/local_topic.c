@@ -120,6 +120,7 @@ static const char *const ignored[] = {
 
 static enum status policy_parse(const char *text, struct local_topic *topic, struct error *error)
 {
+    ensure(text != NULL);
     static const char *const policies[] = {"delete", "compact", "compact,delete", "delete,compact"};
     for (size_t i = 0; i < 4; i++) {
         if (strcmp(text, policies[i]) == 0) {
@@ -135,6 +136,7 @@ static enum status policy_parse(const char *text, struct local_topic *topic, str
 static enum status number_parse(const struct property *property, const char *text,
                                 struct local_topic *topic, struct error *error)
 {
+    ensure(property->least <= property->most && text != NULL);
     int64_t number = 0;
     if (!value_parse_integer(text, &number) || number < property->least ||
         number > property->most) {
@@ -149,6 +151,7 @@ static enum status number_parse(const struct property *property, const char *tex
 static enum status property_parse(const struct broker_property *given, struct local_topic *topic,
                                   struct error *error)
 {
+    ensure(given->name != NULL && given->value != NULL);
     if (strcmp(given->name, "cleanup.policy") == 0) {
         return policy_parse(given->value, topic, error);
     }
@@ -238,6 +241,7 @@ static enum status create_work(struct local_environment *environment, MDB_txn *t
 enum status local_topic_create(struct local_environment *environment, const char *name,
                                struct local_topic *topic, struct error *error)
 {
+    ensure(topic->id == 0);
     if (!local_topic_name_valid(name)) {
         return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
                          "\"%s\" is not a topic name: 1 to 249 of a-z A-Z 0-9 . _ -", name);
@@ -317,6 +321,7 @@ static enum status delete_work(struct local_environment *environment, MDB_txn *t
 enum status local_topic_delete(struct local_environment *environment, const char *name,
                                struct error *error)
 {
+    ensure(name != NULL);
     enum status status = local_write(environment, LOCAL_WRITE_TIMEOUT_MS, delete_work,
                                      (void *)(uintptr_t)name, error);
     if (status != STATUS_OK) {

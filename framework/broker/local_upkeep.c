@@ -56,6 +56,7 @@ struct beat {
 static enum status beat_work(struct local_environment *environment, MDB_txn *txn, void *argument,
                              struct error *error)
 {
+    ensure(txn != NULL);
     const struct beat *beat = argument;
     struct local_group group;
     enum status status = local_group_load(environment, txn, beat->group, &group, error);
@@ -78,6 +79,7 @@ static enum status beat_work(struct local_environment *environment, MDB_txn *txn
 
 static void beat_all(struct local_upkeep *upkeep, const struct lease *leases, size_t count)
 {
+    ensure(count == 0 || leases != NULL);
     for (size_t i = 0; i < count; i++) {
         bool seen = false;
         for (size_t j = 0; j < i && !seen; j++) {
@@ -119,6 +121,7 @@ struct idle_topics {
 
 static enum status idle_add(void *argument, const char *name, const struct local_topic *topic)
 {
+    ensure(((const struct idle_topics *)argument)->count < RETAIN_TOPICS);
     struct idle_topics *idle = argument;
     (void)name;
     if (!topic->deleted || (topic->retention_ms < 0 && topic->retention_size < 0)) {
@@ -249,6 +252,7 @@ void local_upkeep_wrote(struct local_upkeep *upkeep, uint32_t topic, int32_t par
 
 static void wait_until(struct local_upkeep *upkeep, int64_t until_ms)
 {
+    ensure(until_ms > 0);
     struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000 * 1000000)};
     (void)pthread_cond_timedwait(&upkeep->changed, &upkeep->mutex, &until);
 }

@@ -97,6 +97,7 @@ static int parse_options(const struct command_line *line, struct consume *consum
 /* Writes what is collected. A pipe that is full must not keep a stop from being seen. */
 static enum status text_write(struct consume *consume, struct error *error)
 {
+    ensure(consume->text.size == 0 || consume->text.data != NULL);
     size_t at = 0;
     while (at < consume->text.size && !consume->closed && !consume->stopped) {
         struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -123,6 +124,7 @@ static enum status text_write(struct consume *consume, struct error *error)
 static enum status start_of(struct consume *consume, int32_t partition, int64_t *offset,
                             struct error *error)
 {
+    ensure(partition >= 0);
     int64_t start = 0;
     int64_t end = 0;
     enum status status =
@@ -168,6 +170,7 @@ static enum status consume_open(struct consume *consume, struct error *error)
 
 static void record_take(struct consume *consume, struct consumer_event *event)
 {
+    ensure(event->kind == CONSUMER_RECORD);
     bool wanted = consume->from != FROM_OFFSET || event->record.offset >= consume->offset;
     if (wanted && consume->count != 0) {
         record_print(consume->format, consume->separator, consume->topic, (int32_t)event->slot,
@@ -200,6 +203,7 @@ static enum status event_take(struct consume *consume, struct consumer_event *ev
 
 static bool consume_done(const struct consume *consume)
 {
+    ensure(consume->ended_count <= consume->partition_count);
     return consume->count == 0 || consume->closed || consume->stopped ||
            (consume->until_end && consume->ended_count == consume->partition_count);
 }
@@ -207,6 +211,7 @@ static bool consume_done(const struct consume *consume)
 /* What is printed is written before anything is waited for. */
 static enum status consume_all(struct consume *consume, struct error *error)
 {
+    ensure(consume->consumer != NULL);
     enum status status = STATUS_OK;
     for (uint64_t polls = 1; status == STATUS_OK && !consume_done(consume); polls++) {
         struct consumer_event event = {.kind = CONSUMER_NOTHING};

@@ -110,6 +110,7 @@ static enum status produce_open(struct produce *produce, struct error *error)
 
 static int32_t partition_for(struct produce *produce, const struct record_input *record)
 {
+    ensure(produce->partitions > 0);
     if (record->partition >= 0) {
         return record->partition;
     }
@@ -122,6 +123,7 @@ static int32_t partition_for(struct produce *produce, const struct record_input 
 
 static enum status send_line(struct produce *produce, struct bytes line, struct error *error)
 {
+    ensure(line.data != NULL);
     struct record_input record;
     arena_reset(&produce->arena);
     enum status status =
@@ -152,6 +154,7 @@ static enum status send_line(struct produce *produce, struct bytes line, struct 
 /* Waits until everything sent is acknowledged. */
 static enum status acknowledge(struct produce *produce, struct error *error)
 {
+    ensure(produce->acknowledged <= produce->sent);
     enum status status = STATUS_OK;
     uint64_t line = 0;
     if (produce->acknowledged == produce->sent) {
@@ -167,6 +170,7 @@ static enum status acknowledge(struct produce *produce, struct error *error)
 
 static enum status send_all(struct produce *produce, struct error *error)
 {
+    ensure(produce->producer != NULL);
     for (uint64_t count = 0;; count++) {
         if (count % STOP_EVERY == 0 && stop_asked()) {
             produce->stopped = true;
@@ -199,6 +203,7 @@ static enum status send_all(struct produce *produce, struct error *error)
 
 static enum status send_transaction(struct produce *produce, struct error *error)
 {
+    ensure(produce->transactional);
     enum status status = producer_begin(produce->producer, error);
     if (status != STATUS_OK) {
         return status;
@@ -224,6 +229,7 @@ static enum status send_transaction(struct produce *produce, struct error *error
 
 static enum status produce_run(struct produce *produce, struct error *error)
 {
+    ensure(produce->broker != NULL);
     int file = STDIN_FILENO;
     if (produce->transactional) {
         enum status status = produce_input_spool(STDIN_FILENO, &file, error);

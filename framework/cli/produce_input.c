@@ -26,6 +26,7 @@ void produce_input_finish(struct produce_input *input)
 
 static enum status broken(struct error *error)
 {
+    ensure(errno != 0);
     return error_set(error, STATUS_FATAL, ERROR_IO, "stdin: %s", strerror(errno));
 }
 
@@ -68,6 +69,7 @@ static void line_take(struct produce_input *input, size_t end, struct bytes *lin
 enum status produce_input_line(struct produce_input *input, int timeout_ms, struct bytes *line,
                                struct error *error)
 {
+    ensure(input->at <= input->scanned && input->scanned <= input->data.size);
     for (;;) {
         const struct buffer *data = &input->data;
         const uint8_t *from = data->data == NULL ? NULL : data->data + input->scanned;
@@ -98,6 +100,7 @@ enum status produce_input_line(struct produce_input *input, int timeout_ms, stru
 
 enum status produce_input_spool(int file, int *spooled, struct error *error)
 {
+    ensure(file >= 0);
     FILE *spool = tmpfile();
     enum status status = STATUS_OK;
     *spooled = -1;

@@ -47,6 +47,7 @@ static int base64_digit(char digit)
 /* Padding is needed, other characters and stray bits are refused: one text for one value. */
 static bool base64_read(const char *text, size_t size, struct arena *arena, struct bytes *bytes)
 {
+    ensure(text != NULL);
     if (size % 4 != 0) {
         return false;
     }
@@ -80,6 +81,7 @@ static bool base64_read(const char *text, size_t size, struct arena *arena, stru
 /* Bytes of the UTF-8 sequence at `at`, 0 if it is none (overlong, surrogate, too large, cut). */
 static size_t utf8_size(const uint8_t *at, size_t left)
 {
+    ensure(left > 0);
     if (at[0] < 0x80) {
         return 1;
     }
@@ -118,6 +120,7 @@ static bool is_utf8(struct bytes bytes)
 /* A byte that is no UTF-8 becomes U+FFFD: only header names can have one here. */
 static void string_print(struct bytes bytes, struct buffer *text)
 {
+    ensure(bytes.data != NULL);
     const uint8_t *at = bytes.data;
     const uint8_t *end = at + bytes.size;
     buffer_append(text, "\"", 1);
@@ -152,6 +155,7 @@ static void string_print(struct bytes bytes, struct buffer *text)
 
 static void field_print(const char *name, struct bytes bytes, struct buffer *text)
 {
+    ensure(*name != 0);
     if (bytes.data == NULL) {
         buffer_format(text, "\"%s\":null", name);
     } else if (is_utf8(bytes)) {
@@ -167,6 +171,7 @@ static void field_print(const char *name, struct bytes bytes, struct buffer *tex
 static void json_print(const char *topic, int32_t partition, const struct broker_record *record,
                        struct buffer *text)
 {
+    ensure(partition >= 0);
     buffer_format(text,
                   "{\"topic\":\"%s\",\"partition\":%d,\"offset\":%lld,\"timestamp_ms\":", topic,
                   partition, (long long)record->offset);
@@ -192,6 +197,7 @@ static void json_print(const char *topic, int32_t partition, const struct broker
 void record_print(enum record_format format, const char *separator, const char *topic,
                   int32_t partition, const struct broker_record *record, struct buffer *text)
 {
+    ensure(format != RECORD_KEY_VALUE || separator != NULL);
     switch (format) {
     case RECORD_JSON:
         json_print(topic, partition, record, text);
@@ -212,11 +218,13 @@ void record_print(enum record_format format, const char *separator, const char *
 
 static enum status bad(struct error *error, const char *name, const char *expected)
 {
+    ensure(*name != 0);
     return error_set(error, STATUS_BAD_RECORD, ERROR_OTHER, "\"%s\": expected %s", name, expected);
 }
 
 static void text_take(const json_t *value, struct arena *arena, struct bytes *bytes)
 {
+    ensure(json_is_string(value));
     size_t size = json_string_length(value);
     *bytes = (struct bytes){arena_copy(arena, json_string_value(value), size), size};
 }
@@ -225,6 +233,7 @@ static void text_take(const json_t *value, struct arena *arena, struct bytes *by
 static enum status field_read(const json_t *object, const char *name, struct arena *arena,
                               struct bytes *bytes, struct error *error)
 {
+    ensure(json_is_object(object));
     char encoded_name[32];
     (void)snprintf(encoded_name, sizeof encoded_name, "%s_base64", name);
     const json_t *plain = json_object_get(object, name);
@@ -252,6 +261,7 @@ static enum status field_read(const json_t *object, const char *name, struct are
 static enum status names_check(json_t *object, const char *const *known, size_t count,
                                struct error *error)
 {
+    ensure(json_is_object(object));
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach(object, name, value)
@@ -306,6 +316,7 @@ static enum status headers_read(const json_t *list, struct arena *arena, struct 
 static enum status number_read(const json_t *object, const char *name, int64_t most,
                                int64_t *number, struct error *error)
 {
+    ensure(json_is_object(object) && most > 0);
     const json_t *value = json_object_get(object, name);
     if (value == NULL || json_is_null(value)) {
         return STATUS_OK;
@@ -321,6 +332,7 @@ static enum status number_read(const json_t *object, const char *name, int64_t m
 static enum status json_read(json_t *object, struct arena *arena, struct record_input *input,
                              struct error *error)
 {
+    ensure(json_is_object(object));
     static const char *const known[] = {"topic", "partition",    "offset",  "timestamp_ms", "key",
                                         "value", "value_base64", "headers", "key_base64"};
     int64_t partition = -1;

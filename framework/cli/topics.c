@@ -28,6 +28,7 @@ struct sets {
 
 static bool of_file(const char *set)
 {
+    ensure(set != NULL);
     static const char *const keys[] = {"application",
                                        "instance",
                                        "broker",
@@ -53,6 +54,7 @@ static bool of_file(const char *set)
 
 static void sets_finish(struct sets *sets)
 {
+    ensure(sets->topic_count == 0 || sets->topic != NULL);
     for (size_t i = 0; i < sets->topic_count; i++) {
         free((void *)(uintptr_t)sets->topic[i].name);
     }
@@ -89,6 +91,7 @@ static int sets_read(const struct command_line *line, bool creating, struct sets
 
 static enum status topics_list(struct broker *broker, bool json, struct error *error)
 {
+    ensure(broker != NULL);
     char **names = NULL;
     size_t count = 0;
     enum status status = broker_topic_list(broker, &names, &count, error);
@@ -119,6 +122,7 @@ static enum status topics_list(struct broker *broker, bool json, struct error *e
 
 static enum status topic_delete(struct broker *broker, const char *name, struct error *error)
 {
+    ensure(name != NULL);
     enum status status = broker_topic_delete(broker, name, error);
     return status == STATUS_NOT_FOUND
                ? error_set(error, STATUS_FATAL, ERROR_NO_TOPIC, "topic %s does not exist", name)
@@ -130,6 +134,7 @@ enum act { ACT_LIST, ACT_CREATE, ACT_DELETE };
 /* Which of the three, with what else it needs. */
 static int act_read(const struct command_line *line, enum act *act, int64_t *partitions)
 {
+    ensure(command_argument(line, 1) != NULL);
     static const char *const acts[] = {"list", "create", "delete"};
     const char *word = command_argument(line, 1);
     const char *count = command_option(line, "partitions");
@@ -163,6 +168,7 @@ static int act_read(const struct command_line *line, enum act *act, int64_t *par
 static enum status topics_act(const struct command_line *line, enum act act, int64_t partitions,
                               const struct sets *sets, struct error *error)
 {
+    ensure(act == ACT_LIST || command_argument(line, 2) != NULL);
     struct config_overrides overrides = {command_option(line, "broker"), sets->file,
                                          sets->file_count};
     struct config *config = NULL;

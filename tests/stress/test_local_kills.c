@@ -20,7 +20,7 @@
 enum { SOURCES = 2, WORKERS = 3, PATIENCE_MS = 30000 };
 
 static char directory[] = "/tmp/leat-stress-XXXXXX";
-static int64_t records = 60000; /* a source */
+static int64_t records = 200000; /* a source */
 static atomic_bool done;
 
 static void *source_run(void *argument)
@@ -58,7 +58,7 @@ static pid_t worker_start(const char *program, int number, uint64_t seed)
 static void kill_for_ever(const char *program, pid_t *workers, struct random *random, int *kills)
 {
     while (!atomic_load(&done)) {
-        clock_system()->sleep_us(clock_system(), (int64_t)random_below(random, 150000));
+        clock_system()->sleep_us(clock_system(), (int64_t)random_below(random, 50000));
         int which = (int)random_below(random, WORKERS);
         int status = 0;
         if (random_below(random, 12) == 0) {
