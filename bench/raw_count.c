@@ -10,7 +10,7 @@
  *
  * Keys have exactly 16 bytes; counts are decimal text, in the store, the changelog and the output.
  */
-#include "loop.h"
+#include "raw_loop.h"
 
 #include <lmdb.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * raw_pass_through: every input record to the output, unchanged, on the same partition number,
  * exactly once. The yardstick of a topology with one sink that is fed by a source.
  */
-#include "loop.h"
+#include "raw_loop.h"
 
 int main(int argc, char **argv)
 {

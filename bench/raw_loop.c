@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See loop.h. */
-#include "loop.h"
+/* See raw_loop.h. */
+#include "raw_loop.h"
 
 #include <getopt.h>
 #include <stdio.h>
