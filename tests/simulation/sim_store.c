@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim_store.h"
 
+#include "sim_rows.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
-    struct bytes key, value; /* one allocation, at key.data */
-};
-
-struct table {
-    char *name;
-    struct entry *entries; /* by key */
-    size_t count, capacity;
-};
-
 /** How to undo one change of the open transaction; `old` as it was, NULL key = was absent. */
 struct undo {
     size_t table;
-    struct entry old;
+    struct sim_entry old;
     struct bytes key; /* owned when `old` is absent */
 };
 
@@ -27,7 +19,7 @@ struct sim_store;
 struct content {
     char *directory;
     uint64_t number;
-    struct table *tables; /* [0] is the metadata */
+    struct sim_rows *tables; /* [0] is the metadata */
     size_t table_count;
     size_t size, map_size;
     struct sim_store *open;
@@ -77,78 +69,15 @@ static void point(void)
     }
 }
 
-static struct bytes copy_bytes(struct bytes source)
-{
-    struct bytes copy = {NULL, source.size};
-    if (source.data != NULL) {
-        copy.data = memory_copy(source.data, source.size == 0 ? 1 : source.size);
-    }
-    return copy;
-}
-
-static void free_bytes(struct bytes bytes)
-{
-    free((void *)(uintptr_t)bytes.data);
-}
-
 /* ---- Tables ---- */
 
-static size_t lower_bound(const struct table *table, struct bytes key)
-{
-    size_t low = 0;
-    size_t high = table->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (bytes_compare(table->entries[middle].key, key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static bool found_at(const struct table *table, size_t at, struct bytes key)
-{
-    return at < table->count && bytes_compare(table->entries[at].key, key) == 0;
-}
-
-static struct entry make_entry(struct bytes key, struct bytes value)
-{
-    uint8_t *memory = memory_allocate(key.size + value.size + 1);
-    memcpy(memory, key.data, key.size);
-    if (value.size > 0) {
-        memcpy(memory + key.size, value.data, value.size);
-    }
-    return (struct entry){{memory, key.size}, {memory + key.size, value.size}};
-}
-
-static void insert(struct table *table, size_t at, struct entry entry)
-{
-    if (table->count == table->capacity) {
-        table->capacity = table->capacity == 0 ? 16 : table->capacity * 2;
-        table->entries = memory_resize(table->entries, table->capacity * sizeof *table->entries);
-    }
-    memmove(&table->entries[at + 1], &table->entries[at],
-            (table->count - at) * sizeof *table->entries);
-    table->entries[at] = entry;
-    table->count++;
-}
-
-static void take_out(struct table *table, size_t at)
-{
-    memmove(&table->entries[at], &table->entries[at + 1],
-            (table->count - at - 1) * sizeof *table->entries);
-    table->count--;
-}
-
-static void note_undo(struct sim_store *self, size_t table, struct entry old, struct bytes key)
+static void note_undo(struct sim_store *self, size_t table, struct sim_entry old, struct bytes key)
 {
     if (self->undo_count == self->undo_capacity) {
         self->undo_capacity = self->undo_capacity == 0 ? 64 : self->undo_capacity * 2;
         self->undos = memory_resize(self->undos, self->undo_capacity * sizeof *self->undos);
     }
-    struct undo undo = {table, old, old.key.data == NULL ? copy_bytes(key) : (struct bytes){0}};
+    struct undo undo = {table, old, old.key.data == NULL ? sim_bytes_copy(key) : (struct bytes){0}};
     self->undos[self->undo_count++] = undo;
 }
 
@@ -156,14 +85,14 @@ static enum status change(struct sim_store *self, size_t index, struct bytes key
                           const struct bytes *value, struct error *error)
 {
     struct content *content = self->content;
-    struct table *table = &content->tables[index];
-    size_t at = lower_bound(table, key);
-    bool found = found_at(table, at, key);
+    struct sim_rows *table = &content->tables[index];
+    size_t at = sim_table_at(table, key);
+    bool found = sim_table_has(table, at, key);
     if (value != NULL && content->map_size > 0 &&
         content->size + key.size + value->size > content->map_size) {
         return error_set(error, STATUS_RETRY, ERROR_MAP_FULL, "%s: map full", content->directory);
     }
-    struct entry old = {0};
+    struct sim_entry old = {0};
     if (found) {
         old = table->entries[at];
         content->size -= old.key.size + old.value.size;
@@ -173,42 +102,42 @@ static enum status change(struct sim_store *self, size_t index, struct bytes key
     }
     if (value == NULL) {
         if (found) {
-            take_out(table, at);
+            sim_table_take(table, at);
         }
         return STATUS_OK;
     }
-    struct entry entry = make_entry(key, *value);
+    struct sim_entry entry = sim_entry_make(key, *value);
     content->size += key.size + value->size;
     if (found) {
         table->entries[at] = entry;
     } else {
-        insert(table, at, entry);
+        sim_table_insert(table, at, entry);
     }
     return STATUS_OK;
 }
 
 static void undo_one(struct content *content, struct undo *undo)
 {
-    struct table *table = &content->tables[undo->table];
+    struct sim_rows *table = &content->tables[undo->table];
     struct bytes key = undo->old.key.data != NULL ? undo->old.key : undo->key;
-    size_t at = lower_bound(table, key);
-    bool found = found_at(table, at, key);
+    size_t at = sim_table_at(table, key);
+    bool found = sim_table_has(table, at, key);
     if (found) {
         content->size -= table->entries[at].key.size + table->entries[at].value.size;
-        free_bytes(table->entries[at].key);
+        sim_bytes_free(table->entries[at].key);
     }
     if (undo->old.key.data == NULL) {
         if (found) {
-            take_out(table, at);
+            sim_table_take(table, at);
         }
-        free_bytes(undo->key);
+        sim_bytes_free(undo->key);
         return;
     }
     content->size += undo->old.key.size + undo->old.value.size;
     if (found) {
         table->entries[at] = undo->old;
     } else {
-        insert(table, at, undo->old);
+        sim_table_insert(table, at, undo->old);
     }
 }
 
@@ -225,9 +154,9 @@ static void roll_back(struct sim_store *self)
 static void content_free(struct content *content)
 {
     for (size_t t = 0; t < content->table_count; t++) {
-        struct table *table = &content->tables[t];
+        struct sim_rows *table = &content->tables[t];
         for (size_t i = 0; i < table->count; i++) {
-            free_bytes(table->entries[i].key);
+            sim_bytes_free(table->entries[i].key);
         }
         free(table->entries);
         free(table->name);
@@ -241,7 +170,7 @@ static size_t add_table(struct content *content, const char *name)
 {
     content->tables =
         memory_resize(content->tables, (content->table_count + 1) * sizeof *content->tables);
-    content->tables[content->table_count] = (struct table){.name = memory_text(name)};
+    content->tables[content->table_count] = (struct sim_rows){.name = memory_text(name)};
     return content->table_count++;
 }
 
@@ -367,7 +296,7 @@ static struct sim_store *of(struct store *store)
     return (struct sim_store *)(void *)store;
 }
 
-static struct table *table_of(struct store_table *table)
+static struct sim_rows *table_of(struct store_table *table)
 {
     return &of(table->store)->content->tables[((struct sim_table *)(void *)table)->index];
 }
@@ -452,8 +381,8 @@ static enum status do_commit(struct store *store, struct error *error)
     struct sim_store *self = of(store);
     ensure(self->writing);
     for (size_t i = 0; i < self->undo_count; i++) {
-        free_bytes(self->undos[i].old.key);
-        free_bytes(self->undos[i].key);
+        sim_bytes_free(self->undos[i].old.key);
+        sim_bytes_free(self->undos[i].key);
     }
     self->undo_count = 0;
     self->writing = false;
@@ -491,22 +420,12 @@ static enum status do_refresh(struct store *store, struct error *error)
     return STATUS_OK;
 }
 
-static enum status look_up(const struct table *table, struct bytes key, struct bytes *value)
-{
-    size_t at = lower_bound(table, key);
-    if (!found_at(table, at, key)) {
-        return STATUS_NOT_FOUND;
-    }
-    *value = table->entries[at].value;
-    return STATUS_OK;
-}
-
 static enum status do_meta_get(struct store *store, const char *name, struct bytes *value,
                                struct error *error)
 {
     (void)error;
     point();
-    return look_up(&of(store)->content->tables[0], bytes_of(name), value);
+    return sim_table_get(&of(store)->content->tables[0], bytes_of(name), value);
 }
 
 static enum status do_meta_put(struct store *store, const char *name, struct bytes value,
@@ -523,7 +442,7 @@ static enum status do_clear(struct store *store, struct error *error)
     struct sim_store *self = of(store);
     ensure(self->writing);
     for (size_t t = 0; t < self->content->table_count; t++) {
-        struct table *table = &self->content->tables[t];
+        struct sim_rows *table = &self->content->tables[t];
         while (table->count > 0) {
             (void)change(self, t, table->entries[table->count - 1].key, NULL, error);
         }
@@ -537,7 +456,7 @@ static enum status do_get(struct store_table *table, struct bytes key, struct by
     (void)error;
     point();
     ensure(key.size > 0 && key.size <= STORE_KEY_LIMIT);
-    return look_up(table_of(table), key, value);
+    return sim_table_get(table_of(table), key, value);
 }
 
 static enum status do_put(struct store_table *table, struct bytes key, struct bytes value,
@@ -567,21 +486,6 @@ static enum status do_count(struct store_table *table, uint64_t *count, struct e
 
 /* ---- Cursors: the next key is looked up from the last one, so writes in between are seen ---- */
 
-static struct bytes after_prefix(struct bytes prefix)
-{
-    uint8_t *end = memory_copy(prefix.data, prefix.size == 0 ? 1 : prefix.size);
-    size_t size = prefix.size;
-    while (size > 0 && end[size - 1] == 0xff) {
-        size--;
-    }
-    if (size == 0) {
-        free(end);
-        return (struct bytes){NULL, 0};
-    }
-    end[size - 1]++;
-    return (struct bytes){end, size};
-}
-
 static enum status do_scan(struct store_table *table, struct bytes from, struct bytes to,
                            uint32_t flags, struct store_cursor **cursor, struct error *error)
 {
@@ -591,31 +495,31 @@ static enum status do_scan(struct store_table *table, struct bytes from, struct 
     self->cursor.store = table->store;
     self->table = ((struct sim_table *)(void *)table)->index;
     self->reverse = (flags & STORE_REVERSE) != 0;
-    self->low = copy_bytes(from);
+    self->low = sim_bytes_copy(from);
     bool prefix = (flags & STORE_PREFIX) != 0;
-    self->high = prefix && from.data != NULL ? after_prefix(from) : copy_bytes(to);
+    self->high = prefix && from.data != NULL ? sim_bytes_after(from) : sim_bytes_copy(to);
     *cursor = &self->cursor;
     return STATUS_OK;
 }
 
-static bool step_forward(const struct table *table, const struct sim_cursor *self, size_t *at)
+static bool step_forward(const struct sim_rows *table, const struct sim_cursor *self, size_t *at)
 {
     struct bytes last = {self->last.data, self->last.size};
-    *at = self->begun              ? lower_bound(table, last)
-          : self->low.data != NULL ? lower_bound(table, self->low)
+    *at = self->begun              ? sim_table_at(table, last)
+          : self->low.data != NULL ? sim_table_at(table, self->low)
                                    : 0;
-    if (self->begun && found_at(table, *at, last)) {
+    if (self->begun && sim_table_has(table, *at, last)) {
         ++*at;
     }
     return *at < table->count &&
            (self->high.data == NULL || bytes_compare(table->entries[*at].key, self->high) < 0);
 }
 
-static bool step_back(const struct table *table, const struct sim_cursor *self, size_t *at)
+static bool step_back(const struct sim_rows *table, const struct sim_cursor *self, size_t *at)
 {
     struct bytes last = {self->last.data, self->last.size};
-    size_t end = self->begun               ? lower_bound(table, last)
-                 : self->high.data != NULL ? lower_bound(table, self->high)
+    size_t end = self->begun               ? sim_table_at(table, last)
+                 : self->high.data != NULL ? sim_table_at(table, self->high)
                                            : table->count;
     if (end == 0) {
         return false;
@@ -630,7 +534,7 @@ static enum status do_next(struct store_cursor *cursor, struct bytes *key, struc
     (void)error;
     point();
     struct sim_cursor *self = (struct sim_cursor *)(void *)cursor;
-    struct table *table = &of(cursor->store)->content->tables[self->table];
+    struct sim_rows *table = &of(cursor->store)->content->tables[self->table];
     size_t at = 0;
     bool more = self->reverse ? step_back(table, self, &at) : step_forward(table, self, &at);
     if (!more) {
@@ -647,8 +551,8 @@ static enum status do_next(struct store_cursor *cursor, struct bytes *key, struc
 static void do_cursor_close(struct store_cursor *cursor)
 {
     struct sim_cursor *self = (struct sim_cursor *)(void *)cursor;
-    free_bytes(self->low);
-    free_bytes(self->high);
+    sim_bytes_free(self->low);
+    sim_bytes_free(self->high);
     buffer_finish(&self->last);
     free(self);
 }
