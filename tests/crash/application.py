@@ -92,9 +92,8 @@ class Instance:
     def __init__(self, application, name, arguments):
         self.name = name
         self.log = application.directory / f"run-{name}.log"
-        self.stopped = False
-        self.started = time.monotonic()
         with open(self.log, "ab") as log:
+            self.log_start = log.tell()
             self.process = subprocess.Popen(
                 application.argv("run", str(application.file), "--set", f"instance={name}", *arguments),
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -109,16 +108,16 @@ class Instance:
     def stop(self):
         """SIGSTOP: it is a zombie to the others from now on."""
         self.process.send_signal(signal.SIGSTOP)
-        self.stopped = True
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
-        self.stopped = False
 
     def terminate(self, seconds=30):
-        """SIGTERM; the exit code."""
+        """SIGTERM, which must end it with 0 (unless it came before main did)."""
         self.process.send_signal(signal.SIGTERM)
-        return self.wait(seconds)
+        code = self.wait(seconds)
+        expect(code == 0 or (code == -signal.SIGTERM and not self.text()),
+               f"SIGTERM of {self.name}: exit code {code}:\n{self.tail()}")
 
     def wait(self, seconds):
         try:
@@ -127,7 +126,8 @@ class Instance:
             raise Failure(f"instance {self.name} did not end within {seconds} s:\n{self.tail()}") from None
 
     def text(self):
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        """What this process logged."""
+        return self.log.read_bytes()[self.log_start:].decode(errors="replace")
 
     def tail(self, lines=15):
         return "\n".join(self.text().split("\n")[-lines:])
@@ -246,11 +246,9 @@ class Application:
     def run_to_failure(self, code, *arguments, seconds=90, name="a"):
         """A run that must end by itself with `code`; what it wrote."""
         instance = self.start(name, *arguments)
-        before = len(instance.text()) if instance.log.exists() else 0
         got = instance.wait(seconds)
-        text = instance.text()
         expect(got == code, f"exit code {got}, not {code}:\n{instance.tail()}")
-        return text[min(before, len(text)):] or text
+        return instance.text()
 
     def read(self, topic):
         reader = Reader(self, topic)
