@@ -26,6 +26,7 @@ enum { ASSIGN_WAIT_US = 30000 };
 /* Back to the stable offsets; store, lock and membership are kept. */
 static void reset_task(struct worker *worker, struct task *task)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     group_release_buffers(worker, task);
     group_free_slots(worker, task);
     restore_end(worker, task);
@@ -34,9 +35,9 @@ static void reset_task(struct worker *worker, struct task *task)
     task->resuming = false;
     task->empty = false;
     if (task->state != TASK_OPENING) {
-        task_set_state(task, task->suspect || (task->stateful && task->store == NULL)
-                                 ? TASK_OPENING
-                                 : TASK_FETCHING);
+        /* Opening also grows a map that was full. */
+        bool open = task->suspect || task->grow || (task->stateful && task->store == NULL);
+        task_set_state(task, open ? TASK_OPENING : TASK_FETCHING);
     }
 }
 
@@ -44,6 +45,7 @@ static void reset_task(struct worker *worker, struct task *task)
 
 enum status recovery_open_consumer(struct worker *worker, struct error *error)
 {
+    ensure(worker->consumer == NULL);
     const struct graph *graph = worker->graph;
     const char **topics = NULL;
     size_t count = 0;
@@ -66,6 +68,7 @@ enum status recovery_open_consumer(struct worker *worker, struct error *error)
 
 enum status recovery_open_producer(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     producer_close(worker->producer);
     worker->producer = NULL;
     worker->producer_fenced = false;
@@ -77,6 +80,7 @@ enum status recovery_open_producer(struct worker *worker, struct error *error)
  */
 static enum status learn_topics(struct worker *worker, struct error *error)
 {
+    ensure(worker->producer != NULL);
     const struct graph *graph = worker->graph;
     for (uint32_t n = 0; n < graph->node_count; n++) {
         const struct graph_node *node = &graph->nodes[n];
@@ -108,6 +112,7 @@ static enum status learn_topics(struct worker *worker, struct error *error)
 
 enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, struct error *error)
 {
+    ensure(worker->producer != NULL && timeout_ms >= 0);
     if (worker->producer_fenced) {
         return STATUS_OK;
     }
@@ -124,6 +129,7 @@ enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, s
 struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *count,
                                        const struct task *task)
 {
+    ensure(task->input_count > 0);
     offsets = memory_resize(offsets, (*count + task->input_count) * sizeof *offsets);
     for (size_t i = 0; i < task->input_count; i++) {
         offsets[(*count)++] = (struct broker_offset){
@@ -134,6 +140,7 @@ struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *co
 
 static bool takes_over(const struct worker *worker, const char *id)
 {
+    ensure(id != NULL);
     size_t size = strlen(worker->config->application);
     return strncmp(id, worker->config->application, size) == 0 && id[size] == '/' &&
            strcmp(id, worker->transactional_id) != 0;
@@ -141,6 +148,7 @@ static bool takes_over(const struct worker *worker, const char *id)
 
 enum status recovery_take_over(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_FETCHING || task->state == TASK_RESTORING);
     char id[BROKER_METADATA_SIZE] = "";
     if (worker->lost || worker->revoked || !consumer_owns(worker->consumer)) {
         return STATUS_OK; /* C4; the group's event is on its way */
@@ -175,6 +183,7 @@ enum status recovery_take_over(struct worker *worker, struct task *task, struct 
 static enum status offsets_known(struct worker *worker, struct task *task,
                                  const struct broker_offset *offsets, struct error *error)
 {
+    ensure(task->state == TASK_FETCHING);
     bool unchanged = task->resuming;
     for (size_t i = 0; i < task->input_count; i++) {
         struct task_input *input = &task->inputs[i];
@@ -210,6 +219,7 @@ static enum status offsets_known(struct worker *worker, struct task *task,
 
 static bool any_task(const struct worker *worker, enum task_state state)
 {
+    ensure(state < TASK_STATE_COUNT);
     for (const struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == state) {
             return true;
@@ -221,6 +231,7 @@ static bool any_task(const struct worker *worker, enum task_state state)
 /* Task by task: those that are free go on, the others' blockers are ended. */
 static enum status fetch_blocked(struct worker *worker, struct error *error)
 {
+    ensure(worker->producer_fenced);
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state != TASK_FETCHING) {
             continue;
@@ -247,6 +258,7 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
    and must not wait for one that is. */
 static enum status fetch_together(struct worker *worker, bool resuming, struct error *error)
 {
+    ensure(worker->producer_fenced);
     size_t count = 0;
     struct broker_offset *offsets = NULL;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
@@ -275,6 +287,7 @@ static enum status fetch_together(struct worker *worker, bool resuming, struct e
 
 static enum status fetch_offsets(struct worker *worker, struct error *error)
 {
+    ensure(worker->producer_fenced);
     if (worker->fetch_since_us == 0) {
         worker->fetch_since_us = worker->now_us;
         worker->fetch_slice_ms = any_task(worker, TASK_RUNNING) ? 20 : 100;
@@ -314,6 +327,7 @@ bool recovery_needed(const struct worker *worker)
 
 static enum status restore_tasks(struct worker *worker, struct error *error)
 {
+    ensure(!worker->assign_pending);
     int64_t budget_ms = any_task(worker, TASK_RUNNING) ? 2 : 25;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_RESTORING) {
@@ -328,6 +342,7 @@ static enum status restore_tasks(struct worker *worker, struct error *error)
 
 static enum status open_tasks(struct worker *worker, struct error *error)
 {
+    ensure(worker->consumer != NULL);
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_OPENING) {
             enum status status = opening_step(worker, task, error);
@@ -346,6 +361,7 @@ bool recovery_beside_running(const struct worker *worker)
 
 enum status recovery_step(struct worker *worker, struct error *error)
 {
+    ensure(recovery_needed(worker) && !worker->lost);
     if (worker->unready_us == 0) {
         worker->unready_us = worker->now_us;
     }
@@ -384,6 +400,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
 /* What no recovery can mend. */
 static bool is_final(const struct error *cause)
 {
+    ensure(cause->status != STATUS_OK);
     switch (cause->code) {
     case ERROR_FENCED:
     case ERROR_FENCED_INSTANCE:
@@ -412,6 +429,7 @@ static bool is_final(const struct error *cause)
 /* Notes a fencing; whether it is the sixth within a minute. */
 static bool too_often(struct fencings *fencings, int64_t now_us)
 {
+    ensure(fencings->count >= 0 && fencings->count <= MACHINE_FENCED_LIMIT);
     if (fencings->count == MACHINE_FENCED_LIMIT) {
         memmove(fencings->at_us, fencings->at_us + 1,
                 (MACHINE_FENCED_LIMIT - 1) * sizeof fencings->at_us[0]);
@@ -426,6 +444,7 @@ static bool too_often(struct fencings *fencings, int64_t now_us)
    instance id counts by itself: one of them gives up. */
 static bool fenced_too_often(struct worker *worker, const struct error *cause)
 {
+    ensure(cause->status != STATUS_OK);
     bool instance = cause->code == ERROR_FENCED_INSTANCE;
     if (!instance && cause->code != ERROR_FENCED) {
         return false;
@@ -437,6 +456,7 @@ static bool fenced_too_often(struct worker *worker, const struct error *cause)
 static enum status renew_handles(struct worker *worker, const struct error *cause, bool usable,
                                  struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     enum status status = STATUS_OK;
     if (cause->code == ERROR_FENCED_INSTANCE) {
         group_close_tasks(worker);
@@ -456,6 +476,7 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
 
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error)
 {
+    ensure(cause->status != STATUS_OK && cause->status != STATUS_NOT_FOUND);
     bool slow_death = (cause->code == ERROR_FENCED || cause->code == ERROR_NOT_OWNER ||
                        cause->code == ERROR_TIMED_OUT || cause->code == ERROR_SLOW) &&
                       worker->transaction.state != TRANSACTION_IDLE;
