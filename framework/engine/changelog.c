@@ -25,6 +25,7 @@ void changes_init(struct changes *changes)
 
 void changes_finish(struct changes *changes)
 {
+    ensure(changes->count <= changes->capacity);
     free(changes->items);
     free(changes->slots);
     arena_finish(&changes->arena);
@@ -33,6 +34,7 @@ void changes_finish(struct changes *changes)
 
 void changes_reset(struct changes *changes)
 {
+    ensure(changes->count <= changes->capacity && (changes->count == 0 || changes->slots != NULL));
     if (changes->count > 0) {
         memset(changes->slots, 0, changes->slot_count * sizeof *changes->slots);
     }
@@ -42,6 +44,8 @@ void changes_reset(struct changes *changes)
 
 static void changes_grow(struct changes *changes)
 {
+    ensure(changes->count == changes->capacity);
+    ensure((changes->slot_count & (changes->slot_count - 1)) == 0);
     size_t slot_count = changes->slot_count == 0 ? CHANGES_SLOTS_MIN : changes->slot_count * 2;
     free(changes->slots);
     changes->slots = memory_allocate(slot_count * sizeof *changes->slots);
@@ -84,6 +88,7 @@ size_t changes_at(struct changes *changes, uint32_t table, struct bytes key)
 
 void changes_set(struct changes *changes, size_t index, struct bytes value, bool dirty)
 {
+    ensure(value.data != NULL || value.size == 0);
     ensure(index < changes->count);
     struct change *change = &changes->items[index];
     change->dirty = dirty;
@@ -104,12 +109,14 @@ void changes_set(struct changes *changes, size_t index, struct bytes value, bool
 
 void changelog_key(struct buffer *buffer, const char *table, struct bytes key)
 {
+    ensure(table[0] != 0 && key.size > 0);
     buffer_append(buffer, table, strlen(table) + 1);
     buffer_append(buffer, key.data, key.size);
 }
 
 bool changelog_split(struct bytes record_key, const char **table, struct bytes *key)
 {
+    ensure(record_key.size == 0 || record_key.data != NULL);
     const char *end = record_key.size == 0 ? NULL : memchr(record_key.data, 0, record_key.size);
     if (end == NULL) {
         return false;
@@ -122,6 +129,7 @@ bool changelog_split(struct bytes record_key, const char **table, struct bytes *
 
 uint32_t changelog_checksum(uint32_t checksum, struct bytes key, struct bytes value)
 {
+    ensure(key.data != NULL && key.size <= UINT32_MAX && value.size < UINT32_MAX);
     uint8_t sizes[8];
     put_u32(sizes, (uint32_t)key.size);
     put_u32(sizes + 4, value.data == NULL ? UINT32_MAX : (uint32_t)value.size);
@@ -134,12 +142,14 @@ uint32_t changelog_checksum(uint32_t checksum, struct bytes key, struct bytes va
 
 void stamp_key(struct buffer *buffer, uint64_t sequence)
 {
+    ensure(sequence > 0);
     buffer_append(buffer, stamp_prefix, sizeof stamp_prefix);
     put_u16(buffer_extend(buffer, 2), (uint16_t)(sequence % CHANGELOG_STAMPS));
 }
 
 bool stamp_is_key(struct bytes record_key)
 {
+    ensure(record_key.size == 0 || record_key.data != NULL);
     return record_key.size == sizeof stamp_prefix + 2 &&
            memcmp(record_key.data, stamp_prefix, sizeof stamp_prefix) == 0;
 }
@@ -154,6 +164,7 @@ static void encode_text(struct buffer *buffer, const char *text)
 
 void stamp_encode(struct buffer *buffer, const struct stamp *stamp)
 {
+    ensure(stamp->offset_count > 0 && stamp->offsets != NULL);
     ensure(stamp->sequence > 0);
     *buffer_extend(buffer, 1) = STAMP_FORMAT;
     buffer_append(buffer, stamp->incarnation, sizeof stamp->incarnation);
@@ -195,6 +206,7 @@ static const uint8_t *read_raw(struct reader *reader, size_t size)
 
 static const char *read_text(struct reader *reader, struct arena *arena)
 {
+    ensure(arena != NULL);
     size_t size = get_u16(read_raw(reader, 2));
     if (reader->bad || reader->left < size) {
         reader->bad = true;
@@ -209,6 +221,7 @@ static const char *read_text(struct reader *reader, struct arena *arena)
 enum status stamp_decode(struct bytes value, struct arena *arena, struct stamp *stamp,
                          struct error *error)
 {
+    ensure(arena != NULL && stamp != NULL);
     struct reader reader = {value.data, value.data == NULL ? 0 : value.size, false};
     uint8_t format = *read_raw(&reader, 1);
     if (!reader.bad && format != STAMP_FORMAT) {
@@ -247,6 +260,7 @@ enum status stamp_decode(struct bytes value, struct arena *arena, struct stamp *
 
 void position_encode(struct buffer *buffer, const struct position *position)
 {
+    ensure((position->stamp.data == NULL) == (position->stamp.size == 0));
     ensure(position->next >= 0);
     *buffer_extend(buffer, 1) = POSITION_FORMAT;
     put_u64(buffer_extend(buffer, 8), (uint64_t)position->next);
@@ -256,6 +270,7 @@ void position_encode(struct buffer *buffer, const struct position *position)
 
 enum status position_decode(struct bytes value, struct position *position, struct error *error)
 {
+    ensure(value.data != NULL && position != NULL);
     struct reader reader = {value.data, value.size, false};
     uint8_t format = *read_raw(&reader, 1);
     position->next = (int64_t)get_u64(read_raw(&reader, 8));

@@ -18,6 +18,7 @@
 
 enum status claim_assignment(struct worker *worker, struct error *error)
 {
+    ensure(!worker->lost && worker->consumer != NULL);
     struct consumer_assignment *list = NULL;
     size_t count = 0;
     int restores = 0;
@@ -56,6 +57,7 @@ enum status claim_assignment(struct worker *worker, struct error *error)
 /* --continue-from empty: the changelog must forget the state as well. */
 static enum status empty_stores(struct task *task, struct error *error)
 {
+    ensure(task->empty && task->state == TASK_READY);
     for (uint32_t t = 0; t < task->table_count; t++) {
         struct store_cursor *cursor = NULL;
         struct bytes key;
@@ -83,6 +85,7 @@ static enum status empty_stores(struct task *task, struct error *error)
 
 enum status claim_commit(struct worker *worker, struct error *error)
 {
+    ensure(worker->producer_fenced && !worker->assign_pending);
     enum status status = STATUS_OK;
     if (worker->transaction.state == TRANSACTION_OPEN) {
         status = transaction_commit(worker, error);
@@ -116,6 +119,7 @@ enum status claim_commit(struct worker *worker, struct error *error)
 
 enum status claim_prove_owner(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_RESTORING && worker->producer_fenced);
     enum status status = STATUS_OK;
     if (worker->assign_pending && !worker->lost && !worker->revoked) {
         /* Takes the group metadata, without which nothing is owned; the task reads nothing yet. */

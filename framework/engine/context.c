@@ -12,6 +12,7 @@
 
 static leat_status answer(enum status status)
 {
+    ensure(status != STATUS_BAD_CONFIG);
     switch (status) {
     case STATUS_OK:
         return LEAT_OK;
@@ -30,6 +31,7 @@ static leat_status answer(enum status status)
 /* A call at a wrong moment is the operator's bug; it ends the run with a text, not in silence. */
 static bool allowed(struct instance *instance, bool in_init, bool in_callback, const char *call)
 {
+    ensure(in_init || in_callback);
     if ((in_init && instance->phase == INSTANCE_INIT) ||
         (in_callback && instance->phase == INSTANCE_CALLBACK)) {
         return true;
@@ -43,26 +45,32 @@ static bool allowed(struct instance *instance, bool in_init, bool in_callback, c
 
 static const char *host_param_string(leat_context *context, const char *name)
 {
+    ensure(context->host == &context_host);
     return parameters_string(context->instance->parameters, name);
 }
 static int64_t host_param_int(leat_context *context, const char *name)
 {
+    ensure(context->host == &context_host);
     return parameters_int(context->instance->parameters, name);
 }
 static double host_param_double(leat_context *context, const char *name)
 {
+    ensure(context->host == &context_host);
     return parameters_double(context->instance->parameters, name);
 }
 static bool host_param_bool(leat_context *context, const char *name)
 {
+    ensure(context->host == &context_host);
     return parameters_bool(context->instance->parameters, name);
 }
 static size_t host_param_count(leat_context *context, const char *name)
 {
+    ensure(context->host == &context_host);
     return parameters_count(context->instance->parameters, name);
 }
 static const char *host_param_item(leat_context *context, const char *name, size_t index)
 {
+    ensure(context->host == &context_host);
     return parameters_item(context->instance->parameters, name, index);
 }
 
@@ -70,6 +78,7 @@ static const char *host_param_item(leat_context *context, const char *name, size
 
 static leat_status host_store_open(leat_context *context, const char *name, leat_store **store)
 {
+    ensure(context->host == &context_host && store != NULL);
     struct instance *instance = context->instance;
     if (!allowed(instance, true, false, "leat_store_open")) {
         return LEAT_ERR_FATAL;
@@ -87,6 +96,7 @@ static leat_status host_store_open(leat_context *context, const char *name, leat
 static leat_status host_schedule(leat_context *context, leat_time_kind kind, int64_t interval_ms,
                                  uint32_t id)
 {
+    ensure(context->host == &context_host);
     if (!allowed(context->instance, true, false, "leat_schedule")) {
         return LEAT_ERR_FATAL;
     }
@@ -97,6 +107,7 @@ static leat_status host_schedule(leat_context *context, leat_time_kind kind, int
 
 static leat_status host_forward(leat_context *context, uint32_t output, const leat_record *record)
 {
+    ensure(context->host == &context_host && record != NULL);
     struct instance *instance = context->instance;
     struct task *task = instance->task;
     if (!allowed(instance, false, true, "leat_forward")) {
@@ -133,6 +144,7 @@ static leat_status host_get(leat_store *store, leat_bytes key, leat_bytes *value
 {
     struct instance *instance = store->instance;
     struct task *task = instance->task;
+    ensure(store->host == &context_host && store->table < task->table_count);
     struct store_table *table = task->tables[store->table].table;
     if (!allowed(instance, true, true, "leat_get")) {
         return LEAT_ERR_FATAL;
@@ -157,6 +169,7 @@ static leat_status host_get(leat_store *store, leat_bytes key, leat_bytes *value
 static leat_status host_put(leat_store *store, leat_bytes key, leat_bytes value)
 {
     struct instance *instance = store->instance;
+    ensure(store->host == &context_host && store->table < instance->task->table_count);
     if (!allowed(instance, false, true, "leat_put and leat_remove")) {
         return LEAT_ERR_FATAL;
     }
@@ -180,12 +193,14 @@ static leat_status host_put(leat_store *store, leat_bytes key, leat_bytes value)
 
 static leat_status host_remove(leat_store *store, leat_bytes key)
 {
+    ensure(store->host == &context_host);
     return host_put(store, key, (leat_bytes){0});
 }
 
 static leat_status host_scan(leat_store *store, leat_bytes from, leat_bytes to, uint32_t flags,
                              leat_cursor **cursor)
 {
+    ensure(store->host == &context_host && cursor != NULL);
     struct instance *instance = store->instance;
     struct task *task = instance->task;
     if (!allowed(instance, true, true, "leat_scan")) {
@@ -214,6 +229,7 @@ static leat_status host_scan(leat_store *store, leat_bytes from, leat_bytes to, 
 
 static leat_status host_next(leat_cursor *cursor, leat_bytes *key, leat_bytes *value)
 {
+    ensure(cursor->host == &context_host && key != NULL && value != NULL);
     struct task *task = cursor->task;
     if (task->doom != STATUS_OK) {
         return answer(task->doom);
@@ -236,6 +252,7 @@ static leat_status host_next(leat_cursor *cursor, leat_bytes *key, leat_bytes *v
 
 static void host_cursor_close(leat_cursor *cursor)
 {
+    ensure(cursor->host == &context_host);
     for (struct leat_cursor **link = &cursor->task->cursors; *link != NULL; link = &(*link)->next) {
         if (*link == cursor) {
             *link = cursor->next;
@@ -251,6 +268,7 @@ static void host_cursor_close(leat_cursor *cursor)
 static leat_status host_timer_set(leat_context *context, leat_time_kind kind, uint32_t id,
                                   int64_t time_ms, leat_bytes key)
 {
+    ensure(context->host == &context_host);
     if (!allowed(context->instance, false, true, "leat_timer_set")) {
         return LEAT_ERR_FATAL;
     }
@@ -260,6 +278,7 @@ static leat_status host_timer_set(leat_context *context, leat_time_kind kind, ui
 static leat_status host_timer_cancel(leat_context *context, leat_time_kind kind, uint32_t id,
                                      int64_t time_ms, leat_bytes key)
 {
+    ensure(context->host == &context_host);
     if (!allowed(context->instance, false, true, "leat_timer_cancel")) {
         return LEAT_ERR_FATAL;
     }
@@ -270,19 +289,23 @@ static leat_status host_timer_cancel(leat_context *context, leat_time_kind kind,
 
 static int64_t host_stream_time(leat_context *context)
 {
+    ensure(context->host == &context_host);
     return context->instance->task->stream_time;
 }
 static int64_t host_wall_time(leat_context *context)
 {
+    ensure(context->host == &context_host);
     return context->instance->task->wall_ms;
 }
 static void *host_scratch(leat_context *context, size_t size)
 {
+    ensure(context->host == &context_host);
     return arena_take(&context->instance->task->arena, size);
 }
 
 static leat_status host_fail(leat_context *context, leat_status status, const char *text)
 {
+    ensure(context->host == &context_host && text != NULL);
     struct instance *instance = context->instance;
     (void)snprintf(instance->fail_text, sizeof instance->fail_text, "%s", text);
     for (char *at = instance->fail_text; *at != 0; at++) {
@@ -295,6 +318,7 @@ static leat_status host_fail(leat_context *context, leat_status status, const ch
 
 static void host_log(leat_context *context, leat_log_level level, const char *text)
 {
+    ensure(context->host == &context_host && text != NULL);
     const struct instance *instance = context->instance;
     enum log_level as =
         level < LEAT_LOG_ERROR || level > LEAT_LOG_DEBUG ? LOG_INFO : (enum log_level)level;
@@ -304,6 +328,7 @@ static void host_log(leat_context *context, leat_log_level level, const char *te
 
 static void host_count(leat_context *context, const char *name, int64_t delta)
 {
+    ensure(context->host == &context_host && name != NULL);
     const struct instance *instance = context->instance;
     if (instance->task->metrics != NULL) {
         metrics_add(instance->task->metrics, instance->graph_node->name, name, delta);
@@ -312,14 +337,17 @@ static void host_count(leat_context *context, const char *name, int64_t delta)
 
 static void host_request_commit(leat_context *context)
 {
+    ensure(context->host == &context_host);
     context->instance->task->commit_requested = true;
 }
 static int32_t host_partition(leat_context *context)
 {
+    ensure(context->host == &context_host);
     return context->instance->task->partition;
 }
 static const char *host_node(leat_context *context)
 {
+    ensure(context->host == &context_host);
     return context->instance->graph_node->name;
 }
 static const void *host_extension(leat_context *context, const char *id)

@@ -17,6 +17,7 @@ enum { END_CHECK_MS = 20, IDLE_POSITIONS_US = 1000000 };
  */
 enum status ending_commit_positions(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     bool any = false;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         for (size_t i = 0; task->state == TASK_RUNNING && i < task->input_count; i++) {
@@ -34,6 +35,7 @@ enum status ending_commit_positions(struct worker *worker, struct error *error)
 
 static const struct topic_facts *find_facts(const struct worker *worker, const char *topic)
 {
+    ensure(topic != NULL && worker->options.topics != NULL);
     size_t i = 0;
     while (i < worker->options.topic_count && strcmp(worker->options.topics[i].topic, topic) != 0) {
         i++;
@@ -46,6 +48,7 @@ static const struct topic_facts *find_facts(const struct worker *worker, const c
 static enum status topic_done(struct worker *worker, const char *topic, bool *done,
                               struct error *error)
 {
+    ensure(worker->consumer != NULL && done != NULL);
     const struct topic_facts *facts = find_facts(worker, topic);
     const int64_t *targets = facts->ends;
     int32_t partition_count = facts->partition_count;
@@ -76,6 +79,7 @@ static enum status topic_done(struct worker *worker, const char *topic, bool *do
  * it. */
 static enum status check_end(struct worker *worker, struct error *error)
 {
+    ensure(!worker->done);
     const struct graph *graph = worker->graph;
     if (!worker->assigned_once || worker->transaction.state != TRANSACTION_IDLE ||
         worker->now_us - worker->end_checked_us < END_CHECK_MS * 1000) {
@@ -103,6 +107,7 @@ static enum status check_end(struct worker *worker, struct error *error)
 
 enum status ending_step(struct worker *worker, struct error *error)
 {
+    ensure(!recovery_needed(worker));
     const struct transaction *transaction = &worker->transaction;
     if (transaction->state != TRANSACTION_IDLE) {
         return STATUS_OK;

@@ -21,6 +21,7 @@
 
 uint32_t group_take_slot(struct worker *worker, struct task *task, int32_t input)
 {
+    ensure(input >= -1 && input < (int32_t)task->input_count);
     uint32_t slot = 0;
     while (slot < worker->slot_count && worker->slots[slot].task != NULL) {
         slot++;
@@ -36,12 +37,14 @@ uint32_t group_take_slot(struct worker *worker, struct task *task, int32_t input
 
 void group_free_slot(struct worker *worker, uint32_t slot)
 {
+    ensure(worker->slots[slot].task != NULL);
     ensure(slot < worker->slot_count);
     worker->slots[slot] = (struct slot){NULL, 0};
 }
 
 void group_release_buffers(struct worker *worker, struct task *task)
 {
+    ensure(worker->consumer != NULL);
     for (size_t i = 0; i < task->input_count; i++) {
         struct task_input *input = &task->inputs[i];
         while (input->buffer_count > 0) {
@@ -57,6 +60,7 @@ void group_release_buffers(struct worker *worker, struct task *task)
 
 void group_free_slots(struct worker *worker, struct task *task)
 {
+    ensure(task->input_count > 0);
     for (size_t i = 0; i < task->input_count; i++) {
         if (task->inputs[i].slot != UINT32_MAX) {
             group_free_slot(worker, task->inputs[i].slot);
@@ -67,6 +71,7 @@ void group_free_slots(struct worker *worker, struct task *task)
 
 static void close_task(struct worker *worker, struct task **link)
 {
+    ensure(*link != NULL);
     struct task *task = *link;
     group_release_buffers(worker, task);
     group_free_slots(worker, task);
@@ -87,6 +92,7 @@ void group_close_tasks(struct worker *worker)
 
 static uint32_t find_input_node(const struct graph *graph, const char *topic, uint32_t *sub)
 {
+    ensure(topic != NULL && sub != NULL);
     for (uint32_t s = 0; s < graph->sub_topology_count; s++) {
         for (uint32_t i = 0; i < graph->sub_topologies[s].input_count; i++) {
             if (strcmp(graph->sub_topologies[s].inputs[i].topic, topic) == 0) {
@@ -100,6 +106,7 @@ static uint32_t find_input_node(const struct graph *graph, const char *topic, ui
 
 static struct task *find_task(struct worker *worker, uint32_t sub, int32_t partition)
 {
+    ensure(sub < worker->graph->sub_topology_count && partition >= 0);
     struct task *task = worker->tasks;
     while (task != NULL && (task->sub_index != sub || task->partition != partition)) {
         task = task->next;
@@ -109,6 +116,7 @@ static struct task *find_task(struct worker *worker, uint32_t sub, int32_t parti
 
 static bool has_input(const struct task *task, const char *topic)
 {
+    ensure(topic != NULL);
     for (size_t i = 0; i < task->input_count; i++) {
         if (strcmp(task->inputs[i].topic, topic) == 0) {
             return true;
@@ -122,6 +130,7 @@ static bool has_input(const struct task *task, const char *topic)
 static size_t count_inputs(const struct worker *worker, const struct task *task,
                            const struct broker_partition *partitions, size_t count)
 {
+    ensure(count == 0 || partitions != NULL);
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t sub = 0;
@@ -137,6 +146,7 @@ static size_t count_inputs(const struct worker *worker, const struct task *task,
 static enum status check_partition(const struct worker *worker, uint32_t sub,
                                    const struct broker_partition *partition, struct error *error)
 {
+    ensure(sub < worker->graph->sub_topology_count && partition->partition >= 0);
     for (size_t i = 0; i < worker->options.topic_count; i++) {
         const struct topic_facts *facts = &worker->options.topics[i];
         if (worker->graph->sub_topologies[sub].stateful &&
@@ -158,6 +168,9 @@ static enum status check_partition(const struct worker *worker, uint32_t sub,
 enum status group_assigned(struct worker *worker, const struct broker_partition *partitions,
                            size_t count, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE ||
+           worker->transaction.state == TRANSACTION_OPEN);
+    ensure(count == 0 || partitions != NULL);
     worker->assigned_once = true;
     worker->assign_pending = true;
     worker->assign_needed = true;
@@ -202,6 +215,7 @@ enum status group_assigned(struct worker *worker, const struct broker_partition 
 
 enum status group_revoked(struct worker *worker, struct error *error)
 {
+    ensure(worker->revoked && worker->consumer != NULL);
     enum status status = STATUS_OK;
     worker->revoked_us = worker->now_us;
     if (worker->transaction.state == TRANSACTION_OPEN) {
@@ -233,6 +247,7 @@ enum status group_revoked(struct worker *worker, struct error *error)
 
 enum status group_lost(struct worker *worker, struct error *error)
 {
+    ensure(worker->lost && worker->consumer != NULL);
     bool usable = transaction_abort(worker);
     group_close_tasks(worker);
     worker->lost = false;

@@ -10,6 +10,7 @@
 
 void metrics_init(struct metrics *metrics)
 {
+    ensure(metrics != NULL);
     metrics->items = memory_allocate((METRICS_LIMIT + 1) * sizeof *metrics->items);
     (void)snprintf(metrics->items[METRICS_LIMIT].name, METRICS_NAME_SIZE, "other");
     atomic_init(&metrics->count, 0);
@@ -17,12 +18,14 @@ void metrics_init(struct metrics *metrics)
 
 void metrics_finish(struct metrics *metrics)
 {
+    ensure(atomic_load(&metrics->count) <= METRICS_LIMIT);
     free(metrics->items);
     metrics->items = NULL;
 }
 
 void metrics_add(struct metrics *metrics, const char *node, const char *name, int64_t delta)
 {
+    ensure(metrics->items != NULL && node != NULL);
     char full[METRICS_NAME_SIZE];
     (void)snprintf(full, sizeof full, "%s.%s", node, name);
     size_t count = atomic_load_explicit(&metrics->count, memory_order_relaxed);
@@ -41,6 +44,7 @@ void metrics_add(struct metrics *metrics, const char *node, const char *name, in
 
 static long long metrics_value(struct metrics *metrics, const char *name)
 {
+    ensure(metrics->items != NULL && name != NULL);
     size_t count = atomic_load_explicit(&metrics->count, memory_order_acquire);
     for (size_t i = 0; i < count; i++) {
         if (strcmp(metrics->items[i].name, name) == 0) {
@@ -52,6 +56,7 @@ static long long metrics_value(struct metrics *metrics, const char *name)
 
 static bool metrics_seen(struct metrics *const *metrics, size_t before, const char *name)
 {
+    ensure(name != NULL);
     for (size_t m = 0; m < before; m++) {
         size_t count = atomic_load_explicit(&metrics[m]->count, memory_order_acquire);
         for (size_t i = 0; i < count; i++) {
@@ -65,6 +70,7 @@ static bool metrics_seen(struct metrics *const *metrics, size_t before, const ch
 
 void metrics_print(struct metrics *const *metrics, size_t count, struct buffer *buffer)
 {
+    ensure(count == 0 || metrics != NULL);
     long long other = 0;
     for (size_t m = 0; m < count; m++) {
         size_t names = atomic_load_explicit(&metrics[m]->count, memory_order_acquire);

@@ -21,6 +21,7 @@
 
 static enum status open_directory(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->directory == NULL && task->stateful);
     char *path = memory_format("%s/%s/%s/%s", worker->config->state.directory,
                                worker->config->application, worker->config->instance, task->name);
     pid_t holder = 0;
@@ -44,6 +45,7 @@ static enum status open_directory(struct worker *worker, struct task *task, stru
 
 static enum status move_aside(struct task *task, const char *why, struct error *error)
 {
+    ensure(task->directory != NULL && !task->writing);
     task_close_instances(task);
     task_detach_store(task);
     log_warn("recovery", "store moved aside, the changelog will rebuild it: %s task=%s", why,
@@ -55,6 +57,7 @@ static enum status move_aside(struct task *task, const char *why, struct error *
 
 static void describe_layout(const struct task *task, struct buffer *layout)
 {
+    ensure(layout->size == 0 && task->stateful);
     for (size_t i = 0; i < task->instance_count; i++) {
         const struct instance *instance = &task->instances[i];
         if (instance->plugin->store_count > 0 || instance->plugin->descriptor.timer != NULL) {
@@ -73,6 +76,7 @@ static void describe_layout(const struct task *task, struct buffer *layout)
 static enum status compare_layout(const struct task *task, struct buffer *layout,
                                   struct error *error)
 {
+    ensure(task->store != NULL && layout->size > 0);
     struct bytes stored;
     struct bytes incomplete;
     enum status status = store_meta_get(task->store, "layout", &stored, error);
@@ -94,6 +98,7 @@ static enum status compare_layout(const struct task *task, struct buffer *layout
 
 static enum status write_layout(struct task *task, struct error *error)
 {
+    ensure(task->store != NULL && !task->writing);
     struct buffer layout = {0};
     describe_layout(task, &layout);
     enum status status = compare_layout(task, &layout, error);
@@ -120,6 +125,7 @@ static enum status write_layout(struct task *task, struct error *error)
 
 static enum status attach(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->store == NULL && task->directory != NULL);
     bool fast = worker->config->state.fast;
     struct store_options options = {.durable = !fast};
     struct store *store = NULL;
@@ -146,6 +152,7 @@ static enum status attach(struct worker *worker, struct task *task, struct error
 
 static enum status open_store(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->directory != NULL && !task->writing);
     enum status status = STATUS_OK;
     if (task->suspect) {
         status = move_aside(task, "it cannot be trusted", error);
@@ -171,6 +178,7 @@ static enum status open_store(struct worker *worker, struct task *task, struct e
 
 enum status opening_step(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_OPENING);
     enum status status = STATUS_OK;
     if (task->stateful) {
         status = task->directory == NULL ? open_directory(worker, task, error) : STATUS_OK;

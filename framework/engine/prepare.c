@@ -11,6 +11,7 @@ enum { INTERNAL_PROPERTIES = 8 };
 
 void prepare_finish(struct prepared_topics *topics)
 {
+    ensure(topics->count == 0 || topics->items != NULL);
     for (size_t i = 0; i < topics->count; i++) {
         free((void *)(uintptr_t)topics->items[i].ends);
     }
@@ -20,6 +21,7 @@ void prepare_finish(struct prepared_topics *topics)
 
 static struct topic_facts *find(struct prepared_topics *topics, const char *topic)
 {
+    ensure(topic != NULL);
     for (size_t i = 0; i < topics->count; i++) {
         if (strcmp(topics->items[i].topic, topic) == 0) {
             return &topics->items[i];
@@ -39,6 +41,7 @@ static void add(struct prepared_topics *topics, const char *topic, const struct 
 static enum status missing(const struct program *program, const char *kind, const char *node,
                            const char *topic, struct error *error)
 {
+    ensure(program->config->file != NULL && topic != NULL);
     return error_set(
         error, STATUS_FATAL, ERROR_NO_TOPIC,
         "topic %s of %s \"%s\" does not exist; create it with: topology topics %s create "
@@ -50,6 +53,7 @@ static enum status missing(const struct program *program, const char *kind, cons
 
 static enum status read_ends(struct broker *broker, struct topic_facts *facts, struct error *error)
 {
+    ensure(facts->ends == NULL && facts->partition_count > 0);
     int64_t *ends = memory_allocate((size_t)facts->partition_count * sizeof *ends);
     facts->ends = ends;
     for (int32_t p = 0; p < facts->partition_count; p++) {
@@ -65,6 +69,7 @@ static enum status read_ends(struct broker *broker, struct topic_facts *facts, s
 static enum status check_sources(const struct program *program, struct broker *broker, bool ends,
                                  struct prepared_topics *topics, struct error *error)
 {
+    ensure(program->config->source_count > 0);
     const struct config *config = program->config;
     for (size_t i = 0; i < config->source_count; i++) {
         const struct config_source *source = &config->sources[i];
@@ -91,6 +96,7 @@ static enum status check_sources(const struct program *program, struct broker *b
 static int32_t largest_input(const struct program *program, struct prepared_topics *topics,
                              uint32_t sub, const char **topic)
 {
+    ensure(sub < program->graph->sub_topology_count);
     const struct graph_sub_topology *part = &program->graph->sub_topologies[sub];
     int32_t largest = 0;
     for (uint32_t i = 0; i < part->input_count; i++) {
@@ -106,6 +112,7 @@ static int32_t largest_input(const struct program *program, struct prepared_topi
 static enum status check_sinks(const struct program *program, struct broker *broker,
                                struct prepared_topics *topics, struct error *error)
 {
+    ensure(broker != NULL && topics->count > 0);
     const struct config *config = program->config;
     for (size_t i = 0; i < config->sink_count; i++) {
         const struct config_sink *sink = &config->sinks[i];
@@ -136,6 +143,7 @@ static enum status check_sinks(const struct program *program, struct broker *bro
 static enum status create(const struct program *program, struct broker *broker, const char *topic,
                           int32_t partitions, bool changelog, struct error *error)
 {
+    ensure(partitions > 0);
     const struct config *config = program->config;
     const struct config_properties *own = &config->internal_topics.properties;
     const struct broker_property fixed[INTERNAL_PROPERTIES] = {
@@ -178,6 +186,7 @@ static enum status prepare_internal(const struct program *program, struct broker
                                     bool changelog, bool make, struct prepared_topics *topics,
                                     struct error *error)
 {
+    ensure(partitions >= 0 && (!changelog || partitions > 0));
     struct broker_topic facts;
     enum status status = broker_topic_get(broker, topic, &facts, error);
     if (status == STATUS_NOT_FOUND && make) {
@@ -216,6 +225,7 @@ static enum status prepare_repartitions(const struct program *program, struct br
                                         bool make, struct prepared_topics *topics,
                                         struct error *error)
 {
+    ensure(topics->count > 0);
     const struct graph *graph = program->graph;
     int32_t *above = memory_allocate(graph->node_count * sizeof *above);
     enum status status = STATUS_OK;
@@ -250,6 +260,7 @@ static enum status prepare_changelogs(const struct program *program, struct brok
                                       bool make, struct prepared_topics *topics,
                                       struct error *error)
 {
+    ensure(topics->count > 0);
     for (uint32_t s = 0; s < program->graph->sub_topology_count; s++) {
         const struct graph_sub_topology *sub = &program->graph->sub_topologies[s];
         const char *topic = "";
@@ -279,6 +290,7 @@ static enum status prepare_changelogs(const struct program *program, struct brok
 enum status prepare_topics(const struct program *program, struct broker *broker, bool make,
                            bool ends, struct prepared_topics *topics, struct error *error)
 {
+    ensure(program->graph != NULL && broker != NULL);
     *topics = (struct prepared_topics){0};
     enum status status = check_sources(program, broker, ends, topics, error);
     if (status == STATUS_OK) {

@@ -14,6 +14,7 @@
 static enum status send_changelog(struct worker *worker, struct task *task, struct bytes key,
                                   struct bytes value, bool first, struct error *error)
 {
+    ensure(task->stateful && key.size > 0);
     const struct header header = {CHANGELOG_HEADER, bytes_of(worker->transactional_id)};
     struct broker_output output = {
         .topic = worker->changelog_topics[task->sub_index],
@@ -31,6 +32,7 @@ static enum status send_changelog(struct worker *worker, struct task *task, stru
 static enum status send_stamp(struct worker *worker, struct task *task, uint32_t count,
                               uint32_t checksum, struct error *error)
 {
+    ensure(task->input_count > 0);
     struct stamp stamp = {
         .application = worker->config->application,
         .transactional_id = worker->transactional_id,
@@ -70,6 +72,7 @@ static enum status send_stamp(struct worker *worker, struct task *task, uint32_t
 /* All that the task changed, then its stamp: the last changelog record of the transaction. */
 enum status publish_changes(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->stateful && task->touched && task->doom == STATUS_OK);
     uint32_t count = 0;
     uint32_t checksum = 0;
     struct buffer key = {0};

@@ -41,6 +41,7 @@ struct restore {
 
 bool restore_position(const struct task *task, uint32_t *slot, int64_t *offset)
 {
+    ensure(slot != NULL && offset != NULL);
     if (task->restore == NULL || task->restore->slot == UINT32_MAX) {
         return false;
     }
@@ -60,6 +61,8 @@ void restore_activate(struct worker *worker, struct task *task)
 
 void restore_end(struct worker *worker, struct task *task)
 {
+    ensure(task->restore == NULL || task->restore->slot == UINT32_MAX ||
+           task->restore->slot < worker->slot_count);
     if (task->restore == NULL) {
         return;
     }
@@ -74,6 +77,7 @@ void restore_end(struct worker *worker, struct task *task)
 
 static const struct task_input *find_input(const struct task *task, const struct stamp_offset *at)
 {
+    ensure(at->topic != NULL);
     for (size_t i = 0; i < task->input_count; i++) {
         if (task->inputs[i].partition == at->partition &&
             strcmp(task->inputs[i].topic, at->topic) == 0) {
@@ -85,6 +89,7 @@ static const struct task_input *find_input(const struct task *task, const struct
 
 static bool stamp_has(const struct stamp *stamp, const struct task_input *input)
 {
+    ensure(input->topic != NULL);
     for (uint32_t i = 0; i < stamp->offset_count; i++) {
         if (stamp->offsets[i].partition == input->partition &&
             strcmp(stamp->offsets[i].topic, input->topic) == 0) {
@@ -98,6 +103,7 @@ static bool differs(char *why, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static bool differs(char *why, size_t size, const char *format, ...)
 {
+    ensure(size > 0);
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(why, size, format, arguments);
@@ -109,6 +115,7 @@ static bool differs(char *why, size_t size, const char *format, ...)
 static bool self_check_differs(struct worker *worker, struct task *task, const struct stamp *stamp,
                                char *why, size_t size)
 {
+    ensure(stamp == NULL || stamp->sequence == task->sequence);
     if (stamp != NULL && strcmp(stamp->application, worker->config->application) != 0) {
         return differs(why, size, "the changelog belongs to application \"%s\"",
                        stamp->application);
@@ -153,6 +160,7 @@ static enum status self_check_failed(struct worker *worker, struct task *task,
                                      const struct stamp *stamp, const char *why,
                                      struct error *error)
 {
+    ensure(task->state == TASK_RESTORING && why[0] != 0);
     enum status status = claim_prove_owner(worker, task, error);
     if (status != STATUS_OK) {
         return status;
@@ -184,6 +192,7 @@ static enum status self_check_failed(struct worker *worker, struct task *task,
 
 static enum status restore_finish(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_RESTORING && task->restore != NULL && !task->writing);
     struct restore *restore = task->restore;
     struct stamp stamp;
     bool stamped = task->sequence > 0;
@@ -233,6 +242,7 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
 static enum status restart_from_log_start(struct worker *worker, struct task *task, const char *why,
                                           struct error *error)
 {
+    ensure(task->state == TASK_RESTORING && task->stateful);
     log_warn("recovery",
              "the store is moved aside and replayed from the changelog's start: %s task=%s", why,
              task->name);
@@ -289,6 +299,7 @@ enum status restore_begin(struct worker *worker, struct task *task, struct error
 
 static enum status commit_batch(struct task *task, struct error *error)
 {
+    ensure(task->restore != NULL && task->store != NULL);
     struct restore *restore = task->restore;
     if (!task->writing) {
         return STATUS_OK;
@@ -319,6 +330,7 @@ static enum status commit_batch(struct task *task, struct error *error)
 static bool stamp_continues(struct task *task, const struct broker_record *record,
                             const struct stamp *stamp, struct error *error)
 {
+    ensure(task->restore->continues && task->position.stamp.data != NULL);
     struct stamp own;
     if (stamp_decode(task->position.stamp, &task->arena, &own, error) != STATUS_OK) {
         return false;
@@ -336,6 +348,7 @@ static bool stamp_continues(struct task *task, const struct broker_record *recor
 static void check_records(struct task *task, const struct broker_record *record,
                           const struct stamp *stamp)
 {
+    ensure(stamp->sequence > 0);
     struct restore *restore = task->restore;
     if (restore->count == 0 || record->offset != restore->last_offset + 1) {
         return;
@@ -354,6 +367,7 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
                                 const struct broker_record *record, bool *restart,
                                 struct error *error)
 {
+    ensure(task->state == TASK_RESTORING);
     struct restore *restore = task->restore;
     struct stamp stamp;
     enum status status = stamp_decode(record->value, &task->arena, &stamp, error);
@@ -408,6 +422,7 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
    lest the node come back to a store that lacks them (opening.c). */
 static enum status note_incomplete(struct task *task, struct error *error)
 {
+    ensure(task->restore != NULL && task->store != NULL);
     if (task->restore->incomplete) {
         return STATUS_OK;
     }
@@ -425,6 +440,7 @@ static enum status note_incomplete(struct task *task, struct error *error)
 static enum status replay_change(struct task *task, const struct broker_record *record,
                                  struct error *error)
 {
+    ensure(task->restore != NULL && task->store != NULL);
     struct restore *restore = task->restore;
     const char *table = NULL;
     struct bytes key;
@@ -467,6 +483,7 @@ static enum status replay_change(struct task *task, const struct broker_record *
  * live. */
 static bool tombstones_may_be_gone(const struct worker *worker, const struct task *task)
 {
+    ensure(task->position.next > 0);
     int64_t away_ms = machine_wall_ms(worker) - task->position.head_ms;
     for (size_t i = 0; i < worker->options.topic_count; i++) {
         const struct topic_facts *facts = &worker->options.topics[i];
@@ -480,6 +497,7 @@ static bool tombstones_may_be_gone(const struct worker *worker, const struct tas
 static enum status replay(struct worker *worker, struct task *task,
                           const struct broker_record *record, struct error *error)
 {
+    ensure(record->offset >= task->restore->next);
     struct restore *restore = task->restore;
     bool is_stamp = stamp_is_key(record->key);
     restore->next = record->offset + 1;
@@ -511,6 +529,7 @@ static enum status replay(struct worker *worker, struct task *task,
 static enum status at_end(struct worker *worker, struct task *task, int64_t offset,
                           struct error *error)
 {
+    ensure(offset >= 0 && task->restore != NULL);
     struct restore *restore = task->restore;
     if (offset < restore->target) {
         if (worker->now_us - restore->progress_us > MACHINE_UNANSWERED_MS * INT64_C(1000)) {
@@ -532,6 +551,7 @@ static enum status at_end(struct worker *worker, struct task *task, int64_t offs
 enum status restore_step(struct worker *worker, struct task *task, int64_t budget_ms,
                          struct error *error)
 {
+    ensure(task->state == TASK_RESTORING && budget_ms > 0);
     int64_t until_us = worker->now_us + budget_ms * 1000;
     enum status status = STATUS_OK;
     while (status == STATUS_OK && task->state == TASK_RESTORING && task->restore != NULL &&

@@ -29,6 +29,7 @@ struct member {
 
 static void *member_main(void *argument)
 {
+    ensure(argument != NULL);
     struct member *member = argument;
     member->status = worker_run(member->worker, &member->error);
     if (member->status != STATUS_OK) {
@@ -43,6 +44,7 @@ static void *member_main(void *argument)
 static enum status lock_instance(const struct config *config, struct directory **lock,
                                  struct error *error)
 {
+    ensure(*lock == NULL);
     char *path =
         memory_format("%s/%s/%s", config->state.directory, config->application, config->instance);
     struct clock *clock = clock_system();
@@ -78,6 +80,7 @@ static void raise_file_limit(void)
 static long long group_lag(struct broker *broker, const char *group,
                            const struct prepared_topics *topics)
 {
+    ensure(topics->count == 0 || topics->items != NULL);
     long long lag = 0;
     struct error error;
     for (size_t i = 0; i < topics->count; i++) {
@@ -100,6 +103,7 @@ static long long group_lag(struct broker *broker, const char *group,
 
 static void print_statistics(struct member *members, size_t count, long long lag)
 {
+    ensure(count > 0);
     long long in = 0;
     long long out = 0;
     long long commits = 0;
@@ -129,6 +133,7 @@ static void print_statistics(struct member *members, size_t count, long long lag
 
 static bool all_ended(struct member *members, size_t count)
 {
+    ensure(count > 0);
     for (size_t i = 0; i < count; i++) {
         if (!atomic_load(&members[i].ended)) {
             return false;
@@ -142,6 +147,7 @@ static void supervise(struct member *members, size_t count, const struct runtime
                       const struct worker_options *worker, atomic_int *stop,
                       const sigset_t *signals)
 {
+    ensure(atomic_load(stop) >= 0);
     struct clock *clock = clock_system();
     int64_t printed_ms = clock_monotonic_ms(clock);
     int64_t wait_ms = 5; /* short runs end at once */
@@ -172,6 +178,7 @@ static enum status run_members(const struct program *program, struct broker *bro
                                const struct runtime_options *options,
                                const struct prepared_topics *topics, struct error *error)
 {
+    ensure(program->config->workers > 0);
     size_t count = program->config->workers;
     struct member *members = memory_allocate(count * sizeof *members);
     atomic_int stop = 0;
@@ -221,6 +228,7 @@ static enum status run_members(const struct program *program, struct broker *bro
 static enum status prepare_in_time(const struct program *program, struct broker *broker, bool ends,
                                    struct prepared_topics *topics, struct error *error)
 {
+    ensure(topics->count == 0);
     struct clock *clock = clock_system();
     int64_t until_ms = clock_monotonic_ms(clock) + program->config->broker.connect_timeout_ms;
     enum status status = prepare_topics(program, broker, true, ends, topics, error);
@@ -234,6 +242,7 @@ static enum status prepare_in_time(const struct program *program, struct broker 
 enum status runtime_run(const struct program *program, struct broker *broker,
                         const struct runtime_options *options, struct error *error)
 {
+    ensure(program->graph != NULL && broker != NULL);
     struct directory *lock = NULL;
     struct prepared_topics topics = {0};
     raise_file_limit();

@@ -14,6 +14,7 @@
 enum status start_log_offset(struct worker *worker, const struct task_input *input, bool end,
                              int64_t *offset, struct error *error)
 {
+    ensure(offset != NULL && input->partition >= 0);
     int64_t log_start = 0;
     int64_t log_end = 0;
     enum status status = broker_log_range(worker->options.broker, input->topic, input->partition,
@@ -26,6 +27,7 @@ enum status start_log_offset(struct worker *worker, const struct task_input *inp
 static enum status topic_committed(struct worker *worker, const char *topic, bool *committed,
                                    struct error *error)
 {
+    ensure(committed != NULL);
     struct broker_topic facts;
     enum status status = broker_topic_get(worker->options.broker, topic, &facts, error);
     if (status == STATUS_NOT_FOUND) {
@@ -54,6 +56,7 @@ static enum status topic_committed(struct worker *worker, const char *topic, boo
 static enum status resolve_start(struct worker *worker, struct task_input *input,
                                  struct error *error)
 {
+    ensure(input->next == BROKER_NO_OFFSET);
     const struct graph_node *node = &worker->graph->nodes[input->node];
     enum config_start start = CONFIG_START_EARLIEST;
     bool committed = false;

@@ -48,6 +48,7 @@ void task_set_state(struct task *task, enum task_state state)
 
 static void task_make_instances(struct task *task)
 {
+    ensure(task->instance_count == 0);
     const struct program *program = task->program;
     const struct graph *graph = program->graph;
     task->by_node = memory_allocate(graph->node_count * sizeof *task->by_node);
@@ -86,6 +87,7 @@ struct task *task_create(const struct program *program, uint32_t sub_topology, i
                          const int32_t *node_partitions, struct random *random,
                          struct metrics *metrics)
 {
+    ensure(partition >= 0);
     ensure(sub_topology < program->graph->sub_topology_count);
     struct task *task = memory_allocate(sizeof *task);
     task->program = program;
@@ -112,6 +114,7 @@ struct task *task_create(const struct program *program, uint32_t sub_topology, i
 
 void task_add_input(struct task *task, const char *topic, uint32_t node)
 {
+    ensure(task->state != TASK_RUNNING && topic != NULL);
     task->inputs = memory_resize(task->inputs, (task->input_count + 1) * sizeof *task->inputs);
     task->inputs[task->input_count++] = (struct task_input){
         .topic = topic,
@@ -142,6 +145,7 @@ static void rest_store(struct task *task)
 
 void task_destroy(struct task *task)
 {
+    ensure(task == NULL || task->restore == NULL);
     if (task == NULL) {
         return;
     }
@@ -189,6 +193,7 @@ enum status task_attach_store_take(struct task *task, struct store *store, struc
 
 enum status task_load_position(struct task *task, struct error *error)
 {
+    ensure(task->store != NULL && !task->writing);
     struct bytes value;
     task->position = (struct position){0};
     task->position_stamp.size = 0;
@@ -220,6 +225,7 @@ enum status task_load_position(struct task *task, struct error *error)
 
 void task_detach_store(struct task *task)
 {
+    ensure(!task->touched);
     store_close(task->store);
     task->store = NULL;
     task->writing = false;
@@ -232,6 +238,7 @@ void task_detach_store(struct task *task)
 
 static void close_cursors(struct instance *instance)
 {
+    ensure(instance->phase != INSTANCE_CLOSED);
     struct leat_cursor **link = &instance->task->cursors;
     while (*link != NULL) {
         struct leat_cursor *cursor = *link;
@@ -246,6 +253,7 @@ static void close_cursors(struct instance *instance)
 
 static enum status instance_open(struct instance *instance, struct error *error)
 {
+    ensure(instance->phase == INSTANCE_CLOSED && instance->schedules == NULL);
     struct task *task = instance->task;
     leat_status returned = LEAT_OK;
     instance->phase = INSTANCE_INIT;
@@ -273,6 +281,7 @@ static enum status instance_open(struct instance *instance, struct error *error)
 
 enum status task_open_instances(struct task *task, int64_t wall_ms, struct error *error)
 {
+    ensure(!task->writing || task->stateful);
     task_begin_unit(task, wall_ms);
     task->doom = STATUS_OK;
     task->schedule_first[0] = task->schedule_first[1] = INT64_MAX;
@@ -291,6 +300,7 @@ enum status task_open_instances(struct task *task, int64_t wall_ms, struct error
 
 void task_close_instances(struct task *task)
 {
+    ensure(task->cursors == NULL);
     for (size_t i = task->instance_count; i > 0; i--) {
         struct instance *instance = &task->instances[i - 1];
         if (instance->phase == INSTANCE_CLOSED) {
@@ -326,12 +336,14 @@ void task_end_unit(struct task *task)
 
 void task_begin_unit(struct task *task, int64_t wall_ms)
 {
+    ensure(wall_ms > INT64_MIN);
     task_end_unit(task);
     task->wall_ms = wall_ms;
 }
 
 enum status task_finish_unit(struct task *task, struct error *error)
 {
+    ensure(!task->failed || task->failure.status != STATUS_OK);
     if (!task->failed && task->doom == STATUS_OK) {
         return STATUS_OK;
     }
@@ -344,6 +356,7 @@ enum status task_finish_unit(struct task *task, struct error *error)
 
 void task_abort(struct task *task)
 {
+    ensure(task->cursors == NULL);
     if (task->store != NULL) {
         store_abort(task->store);
     }
@@ -394,6 +407,7 @@ enum status task_run_record(struct task *task, const struct task_input *input,
 enum status task_fail(struct task *task, uint32_t node, enum status status, enum error_code code,
                       const char *format, ...)
 {
+    ensure(node < task->program->graph->node_count);
     ensure(status != STATUS_OK && status != STATUS_NOT_FOUND);
     if (task->failed || task->doom != STATUS_OK) {
         return task->doom != STATUS_OK ? task->doom : task->failure.status;
@@ -432,6 +446,7 @@ static int32_t output_partition(struct task *task, uint32_t node, leat_bytes key
 
 static struct bytes staged(struct task *task, leat_bytes bytes)
 {
+    ensure(bytes.data != NULL || bytes.size == 0);
     if (bytes.data == NULL) {
         return (struct bytes){0};
     }
@@ -440,6 +455,7 @@ static struct bytes staged(struct task *task, leat_bytes bytes)
 
 static void task_stage(struct task *task, uint32_t node, const leat_record *record)
 {
+    ensure(record->header_count == 0 || record->headers != NULL);
     struct task_output *output = arena_take(&task->arena, sizeof *output);
     *output = (struct task_output){
         .node = node,

@@ -11,6 +11,7 @@ enum { TIMER_HEAD_SIZE = 9 /* kind and time */, TIMER_TABLE = 0, TIMER_TICK = 0x
 
 static void timer_head(uint8_t *at, leat_time_kind kind, int64_t time_ms)
 {
+    ensure(kind >= 0 && kind <= (LEAT_WALL_TIME | TIMER_TICK));
     at[0] = (uint8_t)kind;
     put_u64(at + 1, (uint64_t)time_ms ^ (UINT64_C(1) << 63));
 }
@@ -18,6 +19,7 @@ static void timer_head(uint8_t *at, leat_time_kind kind, int64_t time_ms)
 static struct bytes timer_key(struct instance *instance, leat_time_kind kind, uint32_t id,
                               int64_t time_ms, leat_bytes key)
 {
+    ensure(key.data != NULL || key.size == 0);
     const char *node = instance->graph_node->name;
     size_t node_size = strlen(node) + 1;
     size_t size = TIMER_HEAD_SIZE + node_size + 4 + 1 + key.size;
@@ -60,6 +62,7 @@ static struct instance *timer_parse(struct task *task, struct bytes stored, leat
 
 static enum status timer_check(struct instance *instance, leat_time_kind kind, leat_bytes key)
 {
+    ensure(instance->phase == INSTANCE_CALLBACK);
     if (instance->plugin->descriptor.timer == NULL) {
         return task_fail(instance->task, instance->node, STATUS_FATAL, ERROR_OPERATOR,
                          "the operator sets a timer but has no timer callback");
@@ -79,6 +82,7 @@ static enum status timer_check(struct instance *instance, leat_time_kind kind, l
 enum status timer_set(struct instance *instance, leat_time_kind kind, uint32_t id, int64_t time_ms,
                       leat_bytes key)
 {
+    ensure(instance->task->table_count > TIMER_TABLE);
     struct task *task = instance->task;
     enum status status = timer_check(instance, kind, key);
     if (status != STATUS_OK) {
@@ -95,6 +99,7 @@ enum status timer_set(struct instance *instance, leat_time_kind kind, uint32_t i
 enum status timer_cancel(struct instance *instance, leat_time_kind kind, uint32_t id,
                          int64_t time_ms, leat_bytes key)
 {
+    ensure(instance->task->table_count > TIMER_TABLE);
     struct task *task = instance->task;
     enum status status = timer_check(instance, kind, key);
     if (status != STATUS_OK) {
@@ -113,6 +118,7 @@ enum status timer_cancel(struct instance *instance, leat_time_kind kind, uint32_
 enum status timer_schedule(struct instance *instance, leat_time_kind kind, int64_t interval_ms,
                            uint32_t id)
 {
+    ensure(instance->phase == INSTANCE_INIT);
     struct task *task = instance->task;
     if (instance->plugin->descriptor.timer == NULL || interval_ms <= 0 ||
         (kind != LEAT_STREAM_TIME && kind != LEAT_WALL_TIME)) {
@@ -136,6 +142,7 @@ enum status timer_schedule(struct instance *instance, leat_time_kind kind, int64
 static struct schedule *schedule_earliest(struct task *task, leat_time_kind kind,
                                           struct instance **owner)
 {
+    ensure(kind == LEAT_STREAM_TIME || kind == LEAT_WALL_TIME);
     struct schedule *best = NULL;
     for (size_t i = 0; i < task->instance_count; i++) {
         struct instance *instance = &task->instances[i];
@@ -154,6 +161,7 @@ static struct schedule *schedule_earliest(struct task *task, leat_time_kind kind
 
 void timer_start_schedules(struct task *task, int64_t stream_time)
 {
+    ensure(stream_time >= 0 && task->stream_time == stream_time);
     struct instance *owner = NULL;
     for (size_t i = 0; i < task->instance_count; i++) {
         struct instance *instance = &task->instances[i];
@@ -179,6 +187,7 @@ void timer_forget(struct task *task)
 static enum status timer_first(struct task *task, leat_time_kind kind, struct bytes *stored,
                                struct instance **owner, leat_timer *timer, struct error *error)
 {
+    ensure(kind == LEAT_STREAM_TIME || kind == LEAT_WALL_TIME);
     uint8_t prefix = (uint8_t)kind;
     struct store_cursor *cursor = NULL;
     task->timer_first[kind] = INT64_MAX;
@@ -208,6 +217,7 @@ static enum status timer_first(struct task *task, leat_time_kind kind, struct by
 
 static int64_t timer_now(const struct task *task, leat_time_kind kind, int64_t wall_ms)
 {
+    ensure(kind == LEAT_STREAM_TIME || kind == LEAT_WALL_TIME);
     return kind == LEAT_STREAM_TIME ? task->stream_time : wall_ms;
 }
 
@@ -225,6 +235,7 @@ bool task_timer_due(struct task *task, int64_t wall_ms)
 
 int64_t task_next_wall(struct task *task)
 {
+    ensure(task->state == TASK_RUNNING);
     if (task->stateful && !task->timer_known[LEAT_WALL_TIME]) {
         return INT64_MIN; /* unknown: look */
     }
@@ -235,6 +246,7 @@ int64_t task_next_wall(struct task *task)
 
 static enum status timer_call(struct instance *instance, const leat_timer *timer)
 {
+    ensure(instance->plugin->descriptor.timer != NULL);
     task_enter(instance);
     leat_status returned =
         instance->plugin->descriptor.timer(instance->self, &instance->context, timer);
@@ -244,6 +256,7 @@ static enum status timer_call(struct instance *instance, const leat_timer *timer
 /* Moves a schedule past `now`: missed ticks are skipped. Returns the newest tick that is due. */
 static int64_t schedule_advance(struct schedule *schedule, int64_t now)
 {
+    ensure(schedule->interval_ms > 0);
     ensure(schedule->next_ms <= now);
     int64_t missed = (now - schedule->next_ms) / schedule->interval_ms;
     int64_t tick = schedule->next_ms + missed * schedule->interval_ms;
@@ -254,6 +267,7 @@ static int64_t schedule_advance(struct schedule *schedule, int64_t now)
 /* Whether the timer whose unit begins is bad already; it has failed then. */
 static bool is_barred(struct task *task, const struct task_barred *barred)
 {
+    ensure(!task->failed);
     if (barred == NULL || !bytes_equal(barred->timer, task->timer)) {
         return false;
     }
@@ -266,6 +280,7 @@ static bool is_barred(struct task *task, const struct task_barred *barred)
 static enum status run_tick(struct task *task, struct instance *instance, struct schedule *schedule,
                             const struct task_barred *barred, struct error *error)
 {
+    ensure(schedule->next_ms != INT64_MIN);
     struct instance *owner = NULL;
     leat_timer timer = {.kind = schedule->kind, .id = schedule->id};
     /* No stored timer has this identity: their first byte is the kind alone. The time is left out,
@@ -323,6 +338,7 @@ static enum status run_kind(struct task *task, leat_time_kind kind, int64_t wall
 enum status task_run_timer(struct task *task, int64_t wall_ms, const struct task_barred *barred,
                            struct error *error)
 {
+    ensure(task->state == TASK_RUNNING && task->doom == STATUS_OK);
     for (leat_time_kind kind = LEAT_STREAM_TIME; kind <= LEAT_WALL_TIME; kind++) {
         if (kind_due(task, kind, wall_ms)) {
             enum status status = run_kind(task, kind, wall_ms, barred, error);
@@ -336,6 +352,7 @@ enum status task_run_timer(struct task *task, int64_t wall_ms, const struct task
 
 enum status task_drop_timer(struct task *task, struct error *error)
 {
+    ensure(task->failed && task->doom == STATUS_OK);
     ensure(task->timer.data != NULL);
     if (task->tick != NULL) {
         struct instance *owner = NULL;

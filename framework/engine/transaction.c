@@ -64,6 +64,7 @@ enum status transaction_touch(struct worker *worker, struct task *task, struct e
 
 uint64_t transaction_timer_origin(struct worker *worker, struct task *task)
 {
+    ensure(worker->transaction.state == TRANSACTION_OPEN && task->touched);
     struct transaction *transaction = &worker->transaction;
     if (transaction->timer_count == transaction->timer_capacity) {
         size_t capacity = transaction->timer_capacity == 0 ? 16 : transaction->timer_capacity * 2;
@@ -86,6 +87,7 @@ uint64_t transaction_timer_origin(struct worker *worker, struct task *task)
 /* Remembers which input (or timer) made an output that the broker will not take. */
 static void judge(struct worker *worker, uint64_t origin, const struct error *error)
 {
+    ensure(origin != ORIGIN_NONE);
     struct judged *judged = &worker->judged;
     uint64_t slot = origin >> 48;
     int64_t offset = (int64_t)(origin & UINT64_C(0xffffffffffff));
@@ -113,6 +115,7 @@ static void judge(struct worker *worker, uint64_t origin, const struct error *er
    other. */
 static enum status refused(struct worker *worker, uint64_t origin, bool exact, struct error *error)
 {
+    ensure(error->status == STATUS_BAD_RECORD);
     if (origin == ORIGIN_NONE) {
         error->status = STATUS_FATAL;
         return error_prefix(error, "a changelog refused a record (internal topics need "
@@ -143,6 +146,7 @@ enum status transaction_send(struct worker *worker, const struct broker_output *
 
 static enum status send_pending(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_OPEN);
     struct transaction *transaction = &worker->transaction;
     for (const struct task_output *output = transaction->pending; output != NULL;
          output = output->next) {
@@ -158,6 +162,7 @@ static enum status send_pending(struct worker *worker, struct error *error)
 
 static struct bytes kept(struct arena *arena, struct bytes bytes)
 {
+    ensure(bytes.data != NULL || bytes.size == 0);
     return (struct bytes){bytes.data == NULL ? NULL : arena_copy(arena, bytes.data, bytes.size),
                           bytes.size};
 }
@@ -165,6 +170,7 @@ static struct bytes kept(struct arena *arena, struct bytes bytes)
 /* The gap after a commit is used for callbacks: their outputs wait here (real-broker.md 1.6). */
 static void keep_output(struct transaction *transaction, const struct task_output *output)
 {
+    ensure(transaction->state == TRANSACTION_OPEN);
     struct arena *arena = &transaction->arena;
     struct task_output *copy = arena_copy(arena, output, sizeof *output);
     copy->record.key = kept(arena, output->record.key);
@@ -218,6 +224,7 @@ enum status transaction_take(struct worker *worker, struct task *task, uint64_t 
 
 static enum status flush(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_OPEN);
     int64_t deadline_us =
         worker->now_us + worker->config->broker.transaction_timeout_ms * INT64_C(1000);
     for (;;) {
@@ -239,6 +246,7 @@ static enum status flush(struct worker *worker, struct error *error)
 
 static enum status send_offsets(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_FLUSHED);
     struct broker_offset *offsets = NULL;
     size_t count = 0;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
@@ -270,6 +278,7 @@ static enum status send_offsets(struct worker *worker, struct error *error)
    broker's own scan, recovery reads what became of it. */
 static enum status decide(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_OFFERED);
     int64_t deadline_us =
         worker->now_us + (worker->config->broker.transaction_timeout_ms + 10000) * INT64_C(1000);
     for (;;) {
@@ -287,6 +296,7 @@ static enum status decide(struct worker *worker, struct error *error)
 
 static enum status apply(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_DECIDED && task->sent_stamp.size > 0);
     int64_t stamp_offset = producer_last_offset(
         worker->producer, worker->changelog_topics[task->sub_index], task->partition);
     ensure(stamp_offset >= task->position.next);
@@ -323,6 +333,7 @@ static enum status apply(struct worker *worker, struct task *task, struct error 
 static enum status flush_store(struct worker *worker, struct task *task, bool now,
                                struct error *error)
 {
+    ensure(task->stateful && task->store != NULL);
     int64_t interval_us = worker->config->state.flush_interval_ms * INT64_C(1000);
     if (!task->writing || (!now && worker->now_us - task->flushed_us < interval_us)) {
         return STATUS_OK;
@@ -338,6 +349,7 @@ static enum status flush_store(struct worker *worker, struct task *task, bool no
 
 enum status transaction_flush_stores(struct worker *worker, bool all, struct error *error)
 {
+    ensure(worker->transaction.state != TRANSACTION_DECIDED);
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->writing && !task->touched && task->state == TASK_RUNNING) {
             enum status status = flush_store(worker, task, all, error);
@@ -354,6 +366,7 @@ enum status transaction_flush_stores(struct worker *worker, bool all, struct err
    what recovery repairs; the others go on to their end first. */
 static enum status apply_all(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_DECIDED);
     enum status result = STATUS_OK;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (!task->touched) {
@@ -386,6 +399,7 @@ static enum status apply_all(struct worker *worker, struct error *error)
 
 static void reset(struct worker *worker)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     struct transaction *transaction = &worker->transaction;
     transaction->units = 0;
     transaction->size = 0;
@@ -399,6 +413,7 @@ static void reset(struct worker *worker)
 /* T5: a late request of the old epoch could end a later transaction of it (KAFKA-17754). */
 static enum status retire_if_suspect(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
     if (!producer_suspect(worker->producer)) {
         return STATUS_OK;
     }
@@ -419,6 +434,7 @@ static enum status retire_if_suspect(struct worker *worker, struct error *error)
 /* Steps 3-6, up to the definite OK. */
 static enum status commit_at_broker(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_OPEN);
     struct transaction *transaction = &worker->transaction;
     enum status status = send_pending(worker, error);
     for (struct task *task = worker->tasks; task != NULL && status == STATUS_OK;
@@ -456,6 +472,7 @@ static enum status commit_at_broker(struct worker *worker, struct error *error)
 /* Ends a back-off and loosens rule 10. A claim is no progress: what failed comes after it. */
 static void note_progress(struct worker *worker)
 {
+    ensure(worker->unit_limit > 0);
     if (worker->transaction.units > 0) {
         uint64_t limit = (uint64_t)worker->config->commit.records;
         worker->unit_limit = worker->unit_limit >= limit / 2 ? limit : worker->unit_limit * 2;

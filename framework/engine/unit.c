@@ -22,6 +22,7 @@
 static const struct config_operator *failed_operator(const struct worker *worker,
                                                      const struct task *task)
 {
+    ensure(task->failed_node < worker->graph->node_count);
     const struct graph_node *node = &worker->graph->nodes[task->failed_node];
     return node->kind == GRAPH_OPERATOR ? &worker->config->operators[node->config_index] : NULL;
 }
@@ -30,6 +31,7 @@ static const struct config_operator *failed_operator(const struct worker *worker
 static enum status policy(struct worker *worker, struct task *task, bool sink, const char *where,
                           struct error *error)
 {
+    ensure(error->status == STATUS_BAD_RECORD);
     const struct config_operator *failed = sink ? NULL : failed_operator(worker, task);
     enum config_on_error on_error = failed == NULL ? worker->config->on_error : failed->on_error;
     if (on_error == CONFIG_ON_ERROR_SKIP) {
@@ -55,6 +57,7 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
 static bool retry_unit(struct worker *worker, struct task *task, enum status *status,
                        struct error *error)
 {
+    ensure(worker->retries >= 0 && task->failed);
     const struct config_operator *failed = failed_operator(worker, task);
     *status = STATUS_OK;
     if (failed == NULL || worker->retries >= failed->retries) {
@@ -79,6 +82,7 @@ static bool retry_unit(struct worker *worker, struct task *task, enum status *st
 static bool is_same(const struct judged *judged, const struct task *task, uint32_t input,
                     int64_t offset)
 {
+    ensure(input == UINT32_MAX || input < task->input_count);
     return judged->set && judged->input == input && judged->offset == offset &&
            strcmp(judged->task, task->name) == 0 &&
            (input != UINT32_MAX ||
@@ -88,6 +92,7 @@ static bool is_same(const struct judged *judged, const struct task *task, uint32
 static void note_unit(struct judged *judged, const struct task *task, uint32_t input,
                       int64_t offset)
 {
+    ensure(input != UINT32_MAX || task->timer.data != NULL);
     judged->set = true;
     judged->input = input;
     judged->offset = offset;
@@ -132,6 +137,7 @@ static enum status commit_old(struct worker *worker, struct error *error)
 static enum status operator_failed(struct worker *worker, const char *where, enum status status,
                                    struct error *error)
 {
+    ensure(status != STATUS_OK && status != STATUS_BAD_RECORD);
     if (error->code != ERROR_OPERATOR) {
         return status;
     }
@@ -145,6 +151,7 @@ static enum status operator_failed(struct worker *worker, const char *where, enu
 static enum status bad_timer(struct worker *worker, struct task *task, bool refused,
                              const char *where, struct error *error)
 {
+    ensure(task->failed && task->timer.data != NULL);
     enum status status = STATUS_OK;
     if (!refused) {
         if (retry_unit(worker, task, &status, error)) {
@@ -160,6 +167,7 @@ static enum status bad_timer(struct worker *worker, struct task *task, bool refu
 
 static enum status run_timer(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_RUNNING);
     enum status status = commit_old(worker, error);
     status = status == STATUS_OK ? transaction_touch(worker, task, error) : status;
     if (status != STATUS_OK) {
@@ -194,6 +202,7 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
 
 enum status unit_run_timers(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->state == TASK_RUNNING);
     enum status status = STATUS_OK;
     while (status == STATUS_OK && task_timer_due(task, machine_wall_ms(worker))) {
         status = run_timer(worker, task, error);
@@ -213,6 +222,7 @@ static enum status call_record(struct worker *worker, struct task *task,
                                const struct task_input *input, const struct broker_record *record,
                                struct error *error)
 {
+    ensure(input->partition == task->partition);
     for (;;) {
         enum status status = transaction_touch(worker, task, error);
         if (status != STATUS_OK) {
@@ -242,6 +252,7 @@ static enum status failed_record(struct worker *worker, struct task *task,
                                  const struct task_input *input, const struct broker_record *record,
                                  bool refused, enum status failed, struct error *error)
 {
+    ensure(failed != STATUS_OK);
     char where[512];
     (void)snprintf(where, sizeof where, "topic %s partition %" PRId32 " offset %" PRId64,
                    input->topic, input->partition, record->offset);
@@ -284,8 +295,8 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
     bool refused = is_same(&worker->judged, task, index, record->offset);
     if (refused) {
         *error = worker->judged.error;
+        error->status = status = STATUS_BAD_RECORD;
         worker->judged.set = false;
-        status = STATUS_BAD_RECORD;
     } else {
         status = call_record(worker, task, input, record, error);
     }

@@ -23,6 +23,7 @@ enum { BUFFER_RECORDS = 10000, BUFFER_SIZE = 1 << 20, DELETE_RECORDS_MS = 30000 
 
 void machine_tick(struct worker *worker)
 {
+    ensure(worker->options.clock != NULL);
     worker->now_us = clock_monotonic_us(machine_clock(worker));
     if (worker->now_us - worker->wall_read_us >= 10000 || worker->wall_read_us == 0) {
         worker->wall_read_us = worker->now_us;
@@ -40,6 +41,7 @@ void machine_tick_coarse(struct worker *worker)
 
 void machine_sleep(struct worker *worker, int64_t ms)
 {
+    ensure(ms >= 0);
     int64_t until_us = worker->now_us + ms * 1000;
     while (worker->now_us < until_us && !machine_stopping(worker)) {
         int64_t left_ms = (until_us - worker->now_us + 999) / 1000;
@@ -66,6 +68,7 @@ static struct task_input *slot_input(struct worker *worker, uint32_t slot, struc
 
 static void buffer_push(struct task_input *input, const struct broker_record *record)
 {
+    ensure(input->buffer_count <= input->buffer_capacity);
     if (input->buffer_count == input->buffer_capacity) {
         size_t capacity = input->buffer_capacity == 0 ? 64 : input->buffer_capacity * 2;
         struct broker_record *grown = memory_allocate(capacity * sizeof *grown);
@@ -85,6 +88,7 @@ static void buffer_push(struct task_input *input, const struct broker_record *re
 static enum status pause_input(struct worker *worker, struct task_input *input, bool paused,
                                struct error *error)
 {
+    ensure(input->paused != paused && input->slot != UINT32_MAX);
     input->paused = paused;
     return consumer_pause(worker->consumer, input->slot, paused, error);
 }
@@ -93,6 +97,7 @@ static enum status pause_input(struct worker *worker, struct task_input *input, 
    bring a smaller one. */
 static struct task_input *choose_input(struct worker *worker, struct task *task)
 {
+    ensure(task->input_count > 1);
     struct task_input *best = NULL;
     for (size_t i = 0; i < task->input_count; i++) {
         struct task_input *input = &task->inputs[i];
@@ -118,6 +123,7 @@ static struct task_input *choose_input(struct worker *worker, struct task *task)
 /* Moves an input past what its END event saw beyond the last record (markers, aborted records). */
 static void pass_end(struct task_input *input)
 {
+    ensure(input->next <= input->fetched);
     if (input->buffer_count == 0 && input->end > input->next) {
         input->next = input->end;
         input->fetched = input->end > input->fetched ? input->end : input->fetched;
@@ -126,6 +132,7 @@ static void pass_end(struct task_input *input)
 
 static enum status drain_task(struct worker *worker, struct task *task, struct error *error)
 {
+    ensure(task->input_count > 1);
     struct task_input *input = NULL;
     while (task->state == TASK_RUNNING && (input = choose_input(worker, task)) != NULL) {
         struct broker_record record = input->buffer[input->buffer_first];
@@ -177,6 +184,7 @@ static enum status take_record(struct worker *worker, struct consumer_event *eve
 static enum status take_end(struct worker *worker, const struct consumer_event *event,
                             struct error *error)
 {
+    ensure(event->offset >= 0);
     struct task *task = NULL;
     struct task_input *input = slot_input(worker, event->slot, &task);
     if (input == NULL) {
@@ -191,6 +199,7 @@ static enum status take_end(struct worker *worker, const struct consumer_event *
 static enum status take_offset_lost(struct worker *worker, const struct consumer_event *event,
                                     struct error *error)
 {
+    ensure(event->kind == CONSUMER_OFFSET_LOST);
     struct task *task = NULL;
     struct task_input *input = slot_input(worker, event->slot, &task);
     if (input == NULL) {
@@ -274,6 +283,8 @@ static int64_t poll_timeout_ms(struct worker *worker)
 static enum status take_event(struct worker *worker, struct consumer_event *event,
                               struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE ||
+           worker->transaction.state == TRANSACTION_OPEN);
     switch (event->kind) {
     case CONSUMER_NOTHING:
         return STATUS_OK;
@@ -323,6 +334,7 @@ static enum status poll(struct worker *worker, bool *idle, struct error *error)
 
 static enum status run_wall_timers(struct worker *worker, struct error *error)
 {
+    ensure(!worker->lost && !worker->revoked);
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_RUNNING && task_timer_due(task, machine_wall_ms(worker))) {
             enum status status = unit_run_timers(worker, task, error);
@@ -369,6 +381,8 @@ static void delete_read_records(struct worker *worker)
 /* Commits what is due although no record came. */
 static enum status commit_idle(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE ||
+           worker->transaction.state == TRANSACTION_OPEN);
     enum status status = STATUS_OK;
     if (worker->transaction.state == TRANSACTION_OPEN &&
         (idle_commit_due(worker) || transaction_due(worker) || transaction_old(worker))) {
@@ -444,6 +458,7 @@ static enum status finish(struct worker *worker, bool commit, struct error *erro
 
 enum status worker_run(struct worker *worker, struct error *error)
 {
+    ensure(worker->tasks == NULL && worker->consumer == NULL && worker->producer == NULL);
     machine_tick(worker);
     worker->unready_us = worker->now_us;
     enum status status = recovery_open_producer(worker, error);
@@ -462,6 +477,7 @@ enum status worker_run(struct worker *worker, struct error *error)
 
 void worker_create(const struct worker_options *options, struct worker **out)
 {
+    ensure(options->program->graph != NULL && options->stop != NULL);
     struct worker *worker = memory_allocate(sizeof *worker);
     const struct config *config = options->program->config;
     const struct graph *graph = options->program->graph;
@@ -505,10 +521,12 @@ void worker_destroy(struct worker *worker)
 
 const struct worker_counters *worker_counters(const struct worker *worker)
 {
+    ensure(worker != NULL);
     return &worker->counters;
 }
 
 struct metrics *worker_metrics(struct worker *worker)
 {
+    ensure(worker != NULL);
     return &worker->metrics;
 }

@@ -11,6 +11,7 @@
 
 enum status task_store_failed(struct task *task, const struct error *error)
 {
+    ensure(error->status != STATUS_OK && error->status != STATUS_NOT_FOUND);
     if (error->code == ERROR_MAP_FULL) {
         task->grow = true;
     }
@@ -32,6 +33,7 @@ enum status task_store_failed(struct task *task, const struct error *error)
 static enum status task_old_value(struct task *task, const struct change *change, struct bytes *old,
                                   struct error *error)
 {
+    ensure(change->table < task->table_count);
     struct bytes view = change->value;
     *old = (struct bytes){0};
     if (!change->dirty) {
@@ -49,6 +51,7 @@ static enum status task_old_value(struct task *task, const struct change *change
 
 static void task_push_undo(struct task *task, struct undo undo)
 {
+    ensure(undo.change < task->changes.count);
     if (task->undo_count == task->undo_capacity) {
         task->undo_capacity = task->undo_capacity == 0 ? 16 : task->undo_capacity * 2;
         task->undo = memory_resize(task->undo, task->undo_capacity * sizeof *task->undo);
@@ -58,6 +61,7 @@ static void task_push_undo(struct task *task, struct undo undo)
 
 enum status task_write(struct task *task, uint32_t table, struct bytes key, struct bytes value)
 {
+    ensure(value.data != NULL || value.size == 0);
     ensure(task->stateful && table < task->table_count);
     struct error error;
     if (task->doom != STATUS_OK) {
@@ -91,6 +95,7 @@ enum status task_write(struct task *task, uint32_t table, struct bytes key, stru
 /* Undoes the unit's writes, newest first. The entries of `changes` keep their place. */
 void task_undo(struct task *task)
 {
+    ensure(task->failed);
     for (size_t i = task->undo_count; i > 0 && task->doom == STATUS_OK; i--) {
         const struct undo *undo = &task->undo[i - 1];
         struct change *change = &task->changes.items[undo->change];
