@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* How long a destroy may hang before the process is ended instead. */
-enum { DESTROY_LIMIT_MS = 20000, FETCH_SIZE_MAX = 52428800 };
+enum { DESTROY_LIMIT_MS = 20000, FETCH_SIZE_MAX = 52428800, TROUBLE_AGAIN_MS = 5000 };
 
 int kafka_timeout(int64_t ms)
 {
@@ -178,14 +178,31 @@ rd_kafka_conf_t *kafka_conf(struct broker_kafka *broker, enum kafka_role role,
 
 /* ---- Log ---- */
 
-/* Remembers why the brokers do not answer: connection failures reach nobody otherwise. */
-static void remember_trouble(struct broker_kafka *broker, const char *text)
+/* Remembers why the brokers do not answer: connection failures reach nobody otherwise. Whether it
+   is news: each handle meets the same trouble, again and again. */
+static bool remember_trouble(struct broker_kafka *broker, const char *text)
 {
+    const char *begin = strstr(text, "]: "); /* "[thrd:NAME]: NAME: TROUBLE (after 3ms in ...)" */
+    begin = begin == NULL ? text : begin + 3;
+    for (const char *name; (name = strstr(begin, ": ")) != NULL &&
+                           memchr(begin, ' ', (size_t)(name - begin)) == NULL;) {
+        begin = name + 2;
+    }
+    const char *end = strstr(begin, " (after ");
+    size_t size = end == NULL ? strlen(begin) : (size_t)(end - begin);
+    size = size < sizeof broker->trouble ? size : sizeof broker->trouble - 1;
+    int64_t now = clock_monotonic_ms(clock_system());
     pthread_mutex_lock(&broker->lock);
-    (void)snprintf(broker->trouble, sizeof broker->trouble, "%s", text);
+    bool news = strncmp(broker->trouble, begin, size) != 0 || broker->trouble[size] != 0 ||
+                now - broker->trouble_ms >= TROUBLE_AGAIN_MS;
+    if (news) {
+        broker->trouble_ms = now;
+    }
+    (void)snprintf(broker->trouble, sizeof broker->trouble, "%.*s", (int)size, begin);
     broker->denied = strstr(text, "uthentication") != NULL || strstr(text, "SSL") != NULL ||
                      strstr(text, "uthoriz") != NULL;
     pthread_mutex_unlock(&broker->lock);
+    return news;
 }
 
 /* Lines about what a call answers too, or what librdkafka asks again for. */
@@ -202,8 +219,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
         return;
     }
     if (level <= 4 && !is_answered(facility)) { /* syslog's warning */
-        if (handle != NULL && handle->broker != NULL && strcmp(facility, "FAIL") == 0) {
-            remember_trouble(handle->broker, text);
+        bool failed = strcmp(facility, "FAIL") == 0;
+        if (failed && handle != NULL && !remember_trouble(handle->broker, text)) {
+            return;
         }
         log_warn("librdkafka", "%s: %s", facility, text);
     } else {

@@ -51,8 +51,9 @@ struct broker_kafka {
     pthread_mutex_t lock;        /* guards all that follows */
     struct kafka_handle *stable; /* read_committed; made when first needed */
     struct kafka_limits *limits;
-    char trouble[256]; /* librdkafka's last complaint: why nobody answers */
-    bool denied;       /* that complaint was about who we are */
+    char trouble[256];  /* librdkafka's last complaint: why nobody answers */
+    int64_t trouble_ms; /* when it was last logged */
+    bool denied;        /* that complaint was about who we are */
 };
 
 /** A configuration for `role` with everything that does not depend on its user; NULL on error
