@@ -37,7 +37,10 @@ static void reset_task(struct worker *worker, struct task *task)
     if (task->state != TASK_OPENING) {
         /* Opening also grows a map that was full. */
         bool open = task->suspect || task->grow || (task->stateful && task->store == NULL);
-        task_set_state(task, open ? TASK_OPENING : TASK_FETCHING);
+        enum task_state next = open ? TASK_OPENING : TASK_FETCHING;
+        if (task->state != next) {
+            task_set_state(task, next);
+        }
     }
 }
 

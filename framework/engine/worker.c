@@ -403,16 +403,19 @@ static enum status loop_once(struct worker *worker, struct error *error)
     if (worker->lost) {
         return group_lost(worker, error);
     }
-    if (recovery_needed(worker) && worker->now_us >= worker->recovery_next_us) {
+    bool step = recovery_needed(worker) && worker->now_us >= worker->recovery_next_us;
+    if (step && !worker->poll_first) {
         int64_t began_us = worker->now_us;
         enum status status = recovery_step(worker, error);
         if (status != STATUS_OK) {
+            worker->poll_first = true; /* an assignment that was lost is lost until it is polled */
             return status;
         }
         /* As long as the step took, records are run; where none are, the next poll returns soon. */
         worker->recovery_next_us =
             recovery_beside_running(worker) ? 2 * worker->now_us - began_us : 0;
     }
+    worker->poll_first = false;
     enum status status = poll(worker, &idle, error);
     if (status == STATUS_OK && (idle || worker->timers_us + 1000 < worker->now_us)) {
         worker->timers_us = worker->now_us;
