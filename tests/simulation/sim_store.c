@@ -15,7 +15,6 @@ struct undo {
 };
 
 struct sim_store;
-
 struct content {
     char *directory;
     uint64_t number;
@@ -40,6 +39,7 @@ struct sim_store {
     size_t table_count;
 };
 
+/** The next key is looked up from the last one, so writes in between are seen. */
 struct sim_cursor {
     struct store_cursor cursor;
     size_t table;
@@ -68,8 +68,6 @@ static void point(void)
         sim_point(disk.sim);
     }
 }
-
-/* ---- Tables ---- */
 
 static void note_undo(struct sim_store *self, size_t table, struct sim_entry old, struct bytes key)
 {
@@ -123,8 +121,9 @@ static void undo_one(struct content *content, struct undo *undo)
     size_t at = sim_table_at(table, key);
     bool found = sim_table_has(table, at, key);
     if (found) {
-        content->size -= table->entries[at].key.size + table->entries[at].value.size;
-        sim_bytes_free(table->entries[at].key);
+        struct sim_entry *entry = &table->entries[at];
+        content->size -= entry->key.size + entry->value.size;
+        sim_bytes_free(entry->key);
     }
     if (undo->old.key.data == NULL) {
         if (found) {
@@ -148,8 +147,6 @@ static void roll_back(struct sim_store *self)
     }
     self->writing = false;
 }
-
-/* ---- Content ---- */
 
 static void content_free(struct content *content)
 {
@@ -288,8 +285,6 @@ void sim_store_reset(void)
     free(disk.contents);
     memset(&disk, 0, sizeof disk);
 }
-
-/* ---- The seam ---- */
 
 static struct sim_store *of(struct store *store)
 {
@@ -483,8 +478,6 @@ static enum status do_count(struct store_table *table, uint64_t *count, struct e
     *count = table_of(table)->count;
     return STATUS_OK;
 }
-
-/* ---- Cursors: the next key is looked up from the last one, so writes in between are seen ---- */
 
 static enum status do_scan(struct store_table *table, struct bytes from, struct bytes to,
                            uint32_t flags, struct store_cursor **cursor, struct error *error)
