@@ -4,57 +4,28 @@
  * of the other tests. Real time passes here; nothing else can show these time-outs.
  */
 #include "kafka_cluster.h"
+#include "kafka_own.h"
 
 #include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct error error;
 
 struct outage {
-    char directory[256], address[32];
-    int port;
-    struct broker_property servers;
+    struct kafka_own own;
     struct broker *broker;
     char topic[NAME_SIZE], id[NAME_SIZE], group[NAME_SIZE];
 };
 
-static void script(const struct outage *outage, const char *command)
-{
-    char line[1024];
-    (void)snprintf(line, sizeof line, "%s/scripts/kafka %s --port %d --directory %s >/dev/null",
-                   LEAT_SOURCE_DIR, command, outage->port, outage->directory);
-    cr_assert_eq(system(line), 0, "%s", line);
-}
-
-/* SIGSTOP and SIGCONT go to the pid that scripts/kafka noted. */
-static void send_signal(const struct outage *outage, int number)
-{
-    char path[300];
-    (void)snprintf(path, sizeof path, "%s/pid", outage->directory);
-    FILE *file = fopen(path, "r");
-    int pid = 0;
-    cr_assert(file != NULL && fscanf(file, "%d", &pid) == 1 && pid > 1);
-    (void)fclose(file);
-    cr_assert_eq(kill(pid, number), 0);
-}
-
 static void begin_outage(struct outage *outage, int number, int64_t transaction_timeout_ms)
 {
-    outage->port = LEAT_KAFKA_OUTAGE_PORT + 2 * number;
-    (void)snprintf(outage->directory, sizeof outage->directory, "%s/kafka_outage_%d",
-                   LEAT_BINARY_DIR, number);
-    script(outage, "down --remove"); /* of a run that was killed */
-    script(outage, "up");
-    (void)snprintf(outage->address, sizeof outage->address, "127.0.0.1:%d", outage->port);
-    outage->servers =
-        (struct broker_property){.name = "bootstrap.servers", .value = outage->address};
+    own_start(&outage->own, number, "");
     struct broker_settings settings = cluster_settings();
-    settings.common = &outage->servers;
+    settings.common = &outage->own.servers;
     settings.transaction_timeout_ms = transaction_timeout_ms;
     outage->broker = cluster_open_with(&settings);
     cluster_topic(outage->broker, outage->topic, 1, NULL, 0);
@@ -66,7 +37,7 @@ static void begin_outage(struct outage *outage, int number, int64_t transaction_
 static void end_outage(struct outage *outage)
 {
     broker_close(outage->broker);
-    script(outage, "down --remove");
+    own_stop(&outage->own);
 }
 
 static struct broker_offset offset_of(const struct outage *outage, int64_t offset)
@@ -113,7 +84,7 @@ Test(kafka_outage, a_commit_into_a_hanging_broker_stays_open_and_then_is_definit
                  error.text);
     cr_assert_not(producer_suspect(producer));
 
-    send_signal(&outage, SIGSTOP);
+    own_signal(&outage.own, SIGSTOP);
     int64_t begin = cluster_now_ms();
     enum status status = producer_commit(producer, 500, &error);
     cr_assert_eq(status, STATUS_RETRY, "%s", error.text);
@@ -124,7 +95,7 @@ Test(kafka_outage, a_commit_into_a_hanging_broker_stays_open_and_then_is_definit
         cr_assert_eq(status, STATUS_RETRY, "%s", error.text);
     }
     cr_assert(producer_suspect(producer), "rule 8: EndTxn was answered by a time-out");
-    send_signal(&outage, SIGCONT);
+    own_signal(&outage.own, SIGCONT);
     for (begin = cluster_now_ms(); status == STATUS_RETRY && cluster_now_ms() - begin < 40000;) {
         status = producer_commit(producer, 1000, &error);
     }
@@ -179,7 +150,7 @@ Test(kafka_outage, everything_goes_on_after_a_broker_was_killed_and_came_back)
     struct consumer_event event = cluster_await(member, CONSUMER_ASSIGNED);
     cluster_take(member, &event, (int64_t[]){2});
     struct producer *producer = cluster_producer(outage.broker, outage.id);
-    script(&outage, "kill");
+    own_script(&outage.own, "kill");
     for (int i = 0; i < 10; i++) { /* passing trouble, never the end of the consumer */
         enum status status = consumer_poll(member, 100, &event, &error);
         cr_assert(status == STATUS_OK || status == STATUS_RETRY, "%d %s", (int)status, error.text);
@@ -192,7 +163,7 @@ Test(kafka_outage, everything_goes_on_after_a_broker_was_killed_and_came_back)
     cr_assert_eq(broker_topic_get(outage.broker, outage.topic, &topic, &error), STATUS_RETRY, "%s",
                  error.text);
     cr_assert_lt(cluster_now_ms() - begin, 12000);
-    script(&outage, "up");
+    own_script(&outage.own, "up");
     producer_close(producer);
     cluster_write(outage.broker, outage.topic, 0, "again");
     event = next_record(&outage, &member);
@@ -212,14 +183,14 @@ Test(kafka_outage, closing_is_bounded_while_nobody_answers)
     struct producer *producer = cluster_producer(outage.broker, outage.id);
     cr_assert_eq(producer_begin(producer, &error), STATUS_OK);
     cluster_send(producer, outage.topic, 0, "open", 0);
-    send_signal(&outage, SIGSTOP);
+    own_signal(&outage.own, SIGSTOP);
     int64_t begin = cluster_now_ms();
     producer_close(producer);
     consumer_close(member);
     broker_close(outage.broker);
     outage.broker = NULL;
     int64_t took = cluster_now_ms() - begin;
-    send_signal(&outage, SIGCONT);
-    script(&outage, "down --remove");
+    own_signal(&outage.own, SIGCONT);
+    own_stop(&outage.own);
     cr_assert_lt(took, 15000, "%lld ms", (long long)took);
 }
