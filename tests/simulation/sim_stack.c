@@ -25,6 +25,7 @@
 #ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #endif
 #ifdef WITH_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -87,6 +88,7 @@ void sim_stack_enter(struct sim_scheduler *scheduler, struct sim_stack *stack)
 {
     stack->scheduler = scheduler;
 #ifdef WITH_ASAN
+    __lsan_disable(); /* what a crash drops is lost on purpose */
     __sanitizer_start_switch_fiber(&scheduler->shadow, usable(stack), STACK_SIZE);
 #endif
 #ifdef WITH_TSAN
@@ -96,6 +98,7 @@ void sim_stack_enter(struct sim_scheduler *scheduler, struct sim_stack *stack)
     ensure(swapcontext(&scheduler->context, &stack->context) == 0);
 #ifdef WITH_ASAN
     __sanitizer_finish_switch_fiber(scheduler->shadow, NULL, NULL);
+    __lsan_enable();
 #endif
 }
 
