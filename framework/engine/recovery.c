@@ -477,6 +477,15 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
     return status;
 }
 
+/* The next try is another one: with a new store, a larger map, half of the batch, a record judged.
+ */
+static bool is_mended(const struct error *cause)
+{
+    ensure(cause->status != STATUS_OK);
+    return cause->code == ERROR_CORRUPT || cause->code == ERROR_MAP_FULL ||
+           cause->code == ERROR_TOO_LARGE || cause->code == ERROR_BAD_TIMESTAMP;
+}
+
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error)
 {
     ensure(cause->status != STATUS_OK && cause->status != STATUS_NOT_FOUND);
@@ -502,11 +511,13 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
     worker->assign_needed = worker->tasks != NULL;
     worker->assign_since_us = worker->now_us;
     worker->fetch_since_us = 0;
-    worker->backoff_ms = worker->backoff_ms == 0     ? 20
-                         : worker->backoff_ms > 2500 ? 5000
-                                                     : worker->backoff_ms * 2;
-    if (cause->code != ERROR_CORRUPT && cause->code != ERROR_MAP_FULL && !worker->revoked) {
-        machine_sleep(worker, worker->backoff_ms);
+    if (!is_mended(cause)) {
+        worker->backoff_ms = worker->backoff_ms == 0     ? 20
+                             : worker->backoff_ms > 2500 ? 5000
+                                                         : worker->backoff_ms * 2;
+        if (!worker->revoked) {
+            machine_sleep(worker, worker->backoff_ms);
+        }
     }
     return renew_handles(worker, cause, usable, error);
 }

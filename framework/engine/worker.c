@@ -196,6 +196,23 @@ static enum status take_end(struct worker *worker, const struct consumer_event *
     return task->input_count > 1 ? drain_task(worker, task, error) : STATUS_OK;
 }
 
+/* A member that was replaced without knowing it yet finds records gone that its successor has read.
+   Recovery reads where that one is, and its claim is refused. */
+static enum status still_committed(struct worker *worker, const struct task_input *input,
+                                   struct error *error)
+{
+    struct broker_offset offset = {input->topic, input->partition, BROKER_NO_OFFSET, ""};
+    enum status status = consumer_committed(worker->consumer, &offset, 1, 1000, error);
+    ensure(status != STATUS_NOT_FOUND);
+    if (status == STATUS_OK && offset.offset != input->committed) {
+        status = error_set(error, STATUS_ABORT, ERROR_NOT_OWNER,
+                           "another member has committed offset %" PRId64
+                           " of topic %s partition %" PRId32,
+                           offset.offset, input->topic, input->partition);
+    }
+    return status;
+}
+
 static enum status take_offset_lost(struct worker *worker, const struct consumer_event *event,
                                     struct error *error)
 {
@@ -212,19 +229,25 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
     }
     int64_t start = 0;
     int64_t end = 0;
-    enum status status = broker_log_range(worker->options.broker, input->topic, input->partition,
-                                          &start, &end, error);
+    enum status status = still_committed(worker, input, error);
+    if (status == STATUS_OK) {
+        status = broker_log_range(worker->options.broker, input->topic, input->partition, &start,
+                                  &end, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
     if (lost == CONFIG_LOST_STOP) {
-        return error_set(
-            error, STATUS_FATAL, ERROR_OFFSET_LOST,
-            "topic %s partition %" PRId32 ": the next offset %" PRId64
-            " is not in the log (%" PRId64 " to %" PRId64
-            "): records were deleted before they were processed. To go on without them "
-            "set \"on_offset_lost\" of source \"%s\" to \"earliest\" or \"latest\"",
-            input->topic, input->partition, input->fetched, start, end, node->name);
+        bool source = node->kind == GRAPH_SOURCE;
+        return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
+                         "topic %s partition %" PRId32 ": the next offset %" PRId64
+                         " is not in the log (%" PRId64 " to %" PRId64
+                         "): records were deleted before they were processed.%s%s%s",
+                         input->topic, input->partition, input->fetched, start, end,
+                         source ? " To go on without them set \"on_offset_lost\" of source \"" : "",
+                         source ? node->name
+                                : " Nothing but its readers may delete records of this topic",
+                         source ? "\" to \"earliest\" or \"latest\"" : "");
     }
     log_warn("task", "offset %" PRId64 " of topic %s partition %" PRId32 " is lost, going on at %s",
              input->fetched, input->topic, input->partition,
