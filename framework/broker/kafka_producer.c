@@ -194,6 +194,7 @@ static enum status producer_name_topic(struct producer *base, const char *name, 
         if (status != STATUS_OK) {
             return status;
         }
+        ensure(topic != NULL);
         producer->topics =
             memory_resize(producer->topics, (i + 1) * sizeof(struct kafka_output_topic *));
         producer->topics[producer->topic_count++] = topic;

@@ -79,8 +79,7 @@ void contract_last_offset_is_where_the_record_lies(struct broker_contract *contr
     cr_assert_geq(offset, 5);
     cr_assert_eq(producer_last_offset(producer, topic, 1), -1);
     struct consumer *reader = step_reader(broker, name, 0, offset);
-    step_event(reader, contract->patience_ms, &event);
-    cr_assert_eq(event.kind, CONSUMER_RECORD);
+    step_until(reader, CONSUMER_RECORD, contract->patience_ms, &event);
     cr_assert_eq(event.record.offset, offset);
     cr_assert(bytes_equal(event.record.value, bytes_of("here")));
     consumer_release(reader, &event.record);
