@@ -24,6 +24,7 @@ void arena_init(struct arena *arena, size_t keep)
 
 void arena_finish(struct arena *arena)
 {
+    ensure(arena != NULL);
     for (struct arena_block *block = arena->first; block != NULL;) {
         struct arena_block *next = block->next;
         free(block);
@@ -46,6 +47,7 @@ void arena_reset(struct arena *arena)
             link = &block->next;
         }
     }
+    ensure(kept <= arena->keep);
     arena->current = arena->first;
     arena->used = 0;
     arena->total = 0;
@@ -68,6 +70,7 @@ static void arena_add_block(struct arena *arena, size_t size)
     }
     arena->current = next;
     arena->used = 0;
+    ensure(next->size >= size);
 }
 
 void *arena_take(struct arena *arena, size_t size)
@@ -80,12 +83,14 @@ void *arena_take(struct arena *arena, size_t size)
     }
     void *memory = arena->current->data + arena->used;
     arena->used += size;
+    ensure(arena->used <= arena->current->size);
     arena->total += size;
     return memory;
 }
 
 void *arena_copy(struct arena *arena, const void *data, size_t size)
 {
+    ensure(data != NULL || size == 0);
     void *copy = arena_take(arena, size);
     if (size > 0) {
         memcpy(copy, data, size);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 
+#include "base/status.h"
+
 #include <errno.h>
 #include <time.h>
 
@@ -8,7 +10,7 @@ static int64_t system_monotonic_us(struct clock *clock)
 {
     (void)clock;
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    ensure(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -16,7 +18,7 @@ static int64_t system_coarse_us(struct clock *clock)
 {
     (void)clock;
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    ensure(clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -24,7 +26,7 @@ static int64_t system_wall_ms(struct clock *clock)
 {
     (void)clock;
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    ensure(clock_gettime(CLOCK_REALTIME, &now) == 0);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 

@@ -7,6 +7,8 @@
 
 uint32_t hash_murmur2(const void *data, size_t size)
 {
+    ensure(data != NULL || size == 0);
+    ensure(size <= INT32_MAX);
     const uint32_t m = 0x5bd1e995;
     const uint8_t *at = data;
     uint32_t h = 0x9747b28cu ^ (uint32_t)size;
@@ -35,12 +37,15 @@ uint32_t hash_murmur2(const void *data, size_t size)
 
 int32_t hash_partition(const void *key, size_t size, int32_t partition_count)
 {
+    ensure(key != NULL || size == 0);
+    ensure(partition_count > 0);
     ensure(partition_count > 0);
     return (int32_t)((hash_murmur2(key, size) & 0x7fffffffu) % (uint32_t)partition_count);
 }
 
 static uint32_t crc32c_bytewise(uint32_t crc, const uint8_t *at, size_t size)
 {
+    ensure(at != NULL || size == 0);
     for (; size > 0; at++, size--) {
         crc ^= *at;
         for (int bit = 0; bit < 8; bit++) {
@@ -70,6 +75,7 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, con
 
 uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size)
 {
+    ensure(data != NULL || size == 0);
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("sse4.2")) {
         return ~crc32c_sse42(~crc, data, size);
@@ -80,6 +86,7 @@ uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size)
 
 uint64_t hash_table(const void *data, size_t size)
 {
+    ensure(data != NULL || size == 0);
     const uint8_t *at = data;
     uint64_t h = 0x9e3779b97f4a7c15u ^ (size * 0xff51afd7ed558ccdu);
     for (; size >= 8; at += 8, size -= 8) {

@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/bytes.h"
+#include "base/status.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -30,6 +31,7 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 void log_set_level(enum log_level level)
 {
+    ensure(level >= LOG_ERROR && level <= LOG_DEBUG);
     atomic_store(&sink.level, (int)level);
 }
 
@@ -44,6 +46,7 @@ void log_set_debug(const char *components)
 
 bool log_parse_level(const char *text, enum log_level *level)
 {
+    ensure(text != NULL && level != NULL);
     for (int i = 0; i < 4; i++) {
         if (strcmp(text, level_names[i]) == 0) {
             *level = (enum log_level)i;
@@ -55,6 +58,7 @@ bool log_parse_level(const char *text, enum log_level *level)
 
 bool log_enabled(enum log_level level, const char *component)
 {
+    ensure(component != NULL);
     if ((int)level <= atomic_load_explicit(&sink.level, memory_order_relaxed)) {
         return true;
     }
@@ -80,6 +84,7 @@ void log_set_sink(void (*write_line)(void *opaque, const char *line), void *opaq
 
 void log_redact(const char *secret)
 {
+    ensure(secret != NULL);
     if (strlen(secret) < 4) {
         return;
     }
@@ -93,6 +98,7 @@ void log_redact(const char *secret)
 /* Overwrites every secret in the line with stars, and control characters with spaces. */
 static void clean_line(char *line)
 {
+    ensure(sink.secret_count <= LOG_SECRET_COUNT);
     for (size_t i = 0; i < sink.secret_count; i++) {
         for (char *at = line; (at = strstr(at, sink.secrets[i])) != NULL;) {
             memset(at, '*', strlen(sink.secrets[i]));
@@ -107,6 +113,7 @@ static void clean_line(char *line)
 
 void log_write(enum log_level level, const char *component, const char *format, ...)
 {
+    ensure(level >= LOG_ERROR && level <= LOG_DEBUG && format != NULL);
     if (!log_enabled(level, component)) {
         return;
     }

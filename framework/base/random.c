@@ -9,6 +9,7 @@
 
 void random_init(struct random *random, uint64_t seed)
 {
+    ensure(random != NULL);
     for (int i = 0; i < 4; i++) {
         seed += 0x9e3779b97f4a7c15u;
         uint64_t z = seed;
@@ -27,6 +28,7 @@ uint64_t random_system_seed(void)
 
 static uint64_t rotate_left(uint64_t value, int bits)
 {
+    ensure(bits > 0 && bits < 64);
     return (value << bits) | (value >> (64 - bits));
 }
 
@@ -52,11 +54,13 @@ uint64_t random_below(struct random *random, uint64_t bound)
     while (value >= limit) {
         value = random_next(random);
     }
+    ensure(value < limit);
     return value % bound;
 }
 
 void random_uuid(struct random *random, uint8_t uuid[16])
 {
+    ensure(uuid != NULL);
     put_u64(uuid, random_next(random));
     put_u64(uuid + 8, random_next(random));
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);

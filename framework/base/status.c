@@ -8,6 +8,7 @@
 enum status error_set_at(struct error *error, const char *file, int line, enum status status,
                          enum error_code code, const char *format, ...)
 {
+    ensure(status != STATUS_OK && format != NULL);
     if (error == NULL) {
         return status;
     }
@@ -24,6 +25,7 @@ enum status error_set_at(struct error *error, const char *file, int line, enum s
 
 enum status error_prefix(struct error *error, const char *format, ...)
 {
+    ensure(error->status != STATUS_OK && format != NULL);
     ensure(error != NULL);
     char text[sizeof error->text];
     va_list arguments;

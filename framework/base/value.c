@@ -2,6 +2,7 @@
 #include "base/value.h"
 
 #include "base/bytes.h"
+#include "base/status.h"
 
 #include <errno.h>
 #include <math.h>
@@ -16,6 +17,7 @@ struct unit {
 /* A non-negative decimal integer followed by one of the units. */
 static bool parse_with_unit(const char *text, const struct unit *units, int64_t *result)
 {
+    ensure(text != NULL && units != NULL);
     if (*text < '0' || *text > '9') {
         return false;
     }
@@ -35,6 +37,7 @@ static bool parse_with_unit(const char *text, const struct unit *units, int64_t 
 
 bool value_parse_duration(const char *text, int64_t *ms)
 {
+    ensure(ms != NULL);
     static const struct unit units[] = {{"", 1},          {"ms", 1},          {"s", 1000},
                                         {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
     return parse_with_unit(text, units, ms);
@@ -42,6 +45,7 @@ bool value_parse_duration(const char *text, int64_t *ms)
 
 bool value_parse_size(const char *text, int64_t *size)
 {
+    ensure(size != NULL);
     static const struct unit units[] = {{"", 1},          {"B", 1},         {"KiB", 1 << 10},
                                         {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
     return parse_with_unit(text, units, size);
@@ -49,6 +53,7 @@ bool value_parse_size(const char *text, int64_t *size)
 
 bool value_parse_integer(const char *text, int64_t *integer)
 {
+    ensure(text != NULL && integer != NULL);
     const char *digits = *text == '-' ? text + 1 : text;
     if (*digits < '0' || *digits > '9') {
         return false;
@@ -62,6 +67,7 @@ bool value_parse_integer(const char *text, int64_t *integer)
 
 bool value_parse_real(const char *text, double *real)
 {
+    ensure(text != NULL && real != NULL);
     const char *digits = *text == '-' ? text + 1 : text;
     if ((*digits < '0' || *digits > '9') && *digits != '.') {
         return false;
@@ -73,6 +79,7 @@ bool value_parse_real(const char *text, double *real)
 
 static size_t edit_distance(const char *a, const char *b)
 {
+    ensure(a != NULL && b != NULL);
     size_t b_size = strlen(b);
     size_t *row = memory_allocate((b_size + 1) * sizeof *row);
     for (size_t j = 0; j <= b_size; j++) {
@@ -97,6 +104,7 @@ static size_t edit_distance(const char *a, const char *b)
 
 const char *value_nearest(const char *name, const char *const *candidates, size_t count)
 {
+    ensure(count == 0 || candidates != NULL);
     const char *best = NULL;
     size_t size = strlen(name);
     size_t limit = size <= 3 ? 1 : size / 3 + 1;
@@ -113,5 +121,6 @@ const char *value_nearest(const char *name, const char *const *candidates, size_
             limit = distance == 0 ? 0 : distance - 1;
         }
     }
+    ensure(best == NULL || strlen(best) <= 256);
     return best;
 }

@@ -13,6 +13,8 @@ enum {
     CHANGES_SLOTS_MIN = 64
 };
 
+_Static_assert(CHANGELOG_STAMPS <= UINT16_MAX + 1, "a stamp's key holds its number");
+
 static const char stamp_prefix[] = ".stamp"; /* its NUL belongs to the key */
 
 /* ---- Changes ---- */

@@ -10,6 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert((int)LEAT_REVERSE == (int)STORE_REVERSE && (int)LEAT_PREFIX == (int)STORE_PREFIX,
+               "flags pass through");
+_Static_assert((int)LEAT_LOG_ERROR == (int)LOG_ERROR && (int)LEAT_LOG_DEBUG == (int)LOG_DEBUG,
+               "levels pass through");
+
 static leat_status answer(enum status status)
 {
     ensure(status != STATUS_BAD_CONFIG);

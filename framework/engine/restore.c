@@ -41,7 +41,6 @@ struct restore {
 
 bool restore_position(const struct task *task, uint32_t *slot, int64_t *offset)
 {
-    ensure(slot != NULL && offset != NULL);
     if (task->restore == NULL || task->restore->slot == UINT32_MAX) {
         return false;
     }
@@ -77,7 +76,6 @@ void restore_end(struct worker *worker, struct task *task)
 
 static const struct task_input *find_input(const struct task *task, const struct stamp_offset *at)
 {
-    ensure(at->topic != NULL);
     for (size_t i = 0; i < task->input_count; i++) {
         if (task->inputs[i].partition == at->partition &&
             strcmp(task->inputs[i].topic, at->topic) == 0) {
@@ -89,7 +87,6 @@ static const struct task_input *find_input(const struct task *task, const struct
 
 static bool stamp_has(const struct stamp *stamp, const struct task_input *input)
 {
-    ensure(input->topic != NULL);
     for (uint32_t i = 0; i < stamp->offset_count; i++) {
         if (stamp->offsets[i].partition == input->partition &&
             strcmp(stamp->offsets[i].topic, input->topic) == 0) {
@@ -103,7 +100,6 @@ static bool differs(char *why, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static bool differs(char *why, size_t size, const char *format, ...)
 {
-    ensure(size > 0);
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(why, size, format, arguments);
@@ -242,7 +238,6 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
 static enum status restart_from_log_start(struct worker *worker, struct task *task, const char *why,
                                           struct error *error)
 {
-    ensure(task->state == TASK_RESTORING && task->stateful);
     log_warn("recovery",
              "the store is moved aside and replayed from the changelog's start: %s task=%s", why,
              task->name);
@@ -348,7 +343,6 @@ static bool stamp_continues(struct task *task, const struct broker_record *recor
 static void check_records(struct task *task, const struct broker_record *record,
                           const struct stamp *stamp)
 {
-    ensure(stamp->sequence > 0);
     struct restore *restore = task->restore;
     if (restore->count == 0 || record->offset != restore->last_offset + 1) {
         return;

@@ -429,6 +429,12 @@ enum status task_fail(struct task *task, uint32_t node, enum status status, enum
 
 /* ---- Delivery ---- */
 
+/* A record's headers are handed to operators as they came. */
+_Static_assert(sizeof(struct header) == sizeof(leat_header) &&
+                   offsetof(struct header, value) == offsetof(leat_header, value) &&
+                   offsetof(struct bytes, size) == offsetof(leat_bytes, size),
+               "a header is a leat_header");
+
 static int32_t output_partition(struct task *task, uint32_t node, leat_bytes key)
 {
     const struct graph_node *graph_node = &task->program->graph->nodes[node];

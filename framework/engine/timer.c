@@ -9,6 +9,10 @@ enum { TIMER_HEAD_SIZE = 9 /* kind and time */, TIMER_TABLE = 0, TIMER_TICK = 0x
 
 /* ---- The key ---- */
 
+/* Kind and time, a node's name of 100 bytes and its NUL, id, mark. */
+_Static_assert(STORE_KEY_LIMIT >= TASK_KEY_LIMIT + TIMER_HEAD_SIZE + 101 + 5, "every key fits");
+_Static_assert((LEAT_STREAM_TIME | LEAT_WALL_TIME) < TIMER_TICK, "a tick is told from a timer");
+
 static void timer_head(uint8_t *at, leat_time_kind kind, int64_t time_ms)
 {
     ensure(kind >= 0 && kind <= (LEAT_WALL_TIME | TIMER_TICK));

@@ -156,6 +156,7 @@ static enum status drain_task(struct worker *worker, struct task *task, struct e
 static enum status take_record(struct worker *worker, struct consumer_event *event,
                                struct error *error)
 {
+    ensure(event->kind == CONSUMER_RECORD);
     struct task *task = NULL;
     struct broker_record *record = &event->record;
     struct task_input *input = slot_input(worker, record->slot, &task);
@@ -201,6 +202,7 @@ static enum status take_end(struct worker *worker, const struct consumer_event *
 static enum status still_committed(struct worker *worker, const struct task_input *input,
                                    struct error *error)
 {
+    ensure(input->committed >= 0);
     struct broker_offset offset = {input->topic, input->partition, BROKER_NO_OFFSET, ""};
     enum status status = consumer_committed(worker->consumer, &offset, 1, 1000, error);
     ensure(status != STATUS_NOT_FOUND);
@@ -266,6 +268,8 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
 /* Nothing came: what is open is committed when it has been so for a moment. */
 static bool idle_commit_due(const struct worker *worker)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE ||
+           worker->transaction.state == TRANSACTION_OPEN);
     const struct transaction *transaction = &worker->transaction;
     return transaction->state == TRANSACTION_OPEN && worker->now_us >= transaction->gap_until_us &&
            worker->now_us - transaction->opened_us >= MACHINE_IDLE_COMMIT_US;
@@ -274,6 +278,7 @@ static bool idle_commit_due(const struct worker *worker)
 /* How long the next poll may wait. */
 static int64_t poll_timeout_ms(struct worker *worker)
 {
+    ensure(!worker->done);
     const struct transaction *transaction = &worker->transaction;
     int64_t until_us = worker->now_us + MACHINE_POLL_MS * 1000;
     if (transaction->state == TRANSACTION_OPEN) {
@@ -333,6 +338,7 @@ static enum status take_event(struct worker *worker, struct consumer_event *even
 /* Takes what is there without waiting; then, if nothing was, waits for the next event. */
 static enum status poll(struct worker *worker, bool *idle, struct error *error)
 {
+    ensure(!worker->revoked && !worker->lost);
     struct consumer_event event;
     *idle = false;
     enum status status = consumer_poll(worker->consumer, 0, &event, error);
@@ -419,6 +425,8 @@ static enum status commit_idle(struct worker *worker, struct error *error)
 
 static enum status loop_once(struct worker *worker, struct error *error)
 {
+    ensure(worker->transaction.state == TRANSACTION_IDLE ||
+           worker->transaction.state == TRANSACTION_OPEN);
     bool idle = false;
     if (worker->revoked) {
         return group_revoked(worker, error);
@@ -457,6 +465,7 @@ static enum status loop_once(struct worker *worker, struct error *error)
 /* Finishes or aborts what is open, closes all; the error of a failed run stays as it is. */
 static enum status finish(struct worker *worker, bool commit, struct error *error)
 {
+    ensure(worker->transaction.state != TRANSACTION_DECIDED);
     enum status status = STATUS_OK;
     if (commit && worker->transaction.state == TRANSACTION_OPEN && !worker->lost &&
         atomic_load(worker->options.stop) < 2) {
