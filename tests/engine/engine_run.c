@@ -111,10 +111,11 @@ void run_topology(struct run *run, const char *nodes)
 {
     FILE *file = fopen(run->file, "w");
     cr_assert_not_null(file);
-    (void)fprintf(
-        file, "{\"application\": \"t\", \"instance\": \"a\", \"broker\": {\"directory\": "
-              "\"log\"}, \"state\": {\"directory\": \"state\"}, \"operator_directories\": "
-              "[\"" LEAT_BINARY_DIR "/tests/engine_operators\", \"" LEAT_BINARY_DIR "/operators\"],\n");
+    (void)fprintf(file,
+                  "{\"application\": \"t\", \"instance\": \"a\", \"broker\": {\"directory\": "
+                  "\"log\"}, \"state\": {\"directory\": \"state\"}, \"operator_directories\": "
+                  "[\"" LEAT_BINARY_DIR "/tests/engine_operators\", \"" LEAT_BINARY_DIR
+                  "/operators\"],\n");
     for (const char *at = nodes; *at != 0; at++) {
         (void)fputc(*at == '\'' ? '"' : *at, file);
     }
