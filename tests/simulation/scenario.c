@@ -353,8 +353,10 @@ static void leave_one(struct scenario *scenario)
     struct world *world = scenario->world;
     uint32_t count = world->options.instance_count;
     uint32_t left = (uint32_t)sim_below(world->sim, count);
+    sim_group_rebalance(world->cluster, "app"); /* so that some die in their claim */
     for (uint32_t i = 0; i < count; i++) {
         if (i != left) {
+            sim_wait_us(world->sim, sim_between(world->sim, 0, 600000));
             world_retire(&world->instances[i]);
             scenario->processes[i].finished = true;
         }
@@ -366,10 +368,10 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
     struct world *world = scenario->world;
     world_start(world);
     (void)world_run(world, FAULTS_MS, never);
-    world_heal(world);
     if (scenario->lonely) {
         leave_one(scenario);
     }
+    world_heal(world);
     int64_t healed_us = sim_now_us(world->sim);
     if (!world_run(world, HEAL_MS, processed)) {
         fail(scenario,
