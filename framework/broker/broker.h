@@ -80,7 +80,7 @@ struct broker_output {
 
 struct broker_topic {
     int32_t partition_count;
-    bool compacted;              /* cleanup.policy contains compact */
+    bool compacted;              /* cleanup.policy contains compact; neither: not told */
     bool deleted;                /* cleanup.policy contains delete */
     int64_t max_message_size;    /* bytes; -1 unknown */
     int64_t retention_ms;        /* -1 = for ever */

@@ -210,7 +210,8 @@ static enum status prepare_internal(const struct program *program, struct broker
                          changelog ? "as many as the topics its sub-topology reads"
                                    : "\"partitions\" of the repartition says so");
     }
-    if (facts.compacted != changelog || (changelog && facts.deleted)) {
+    bool known = facts.compacted || facts.deleted; /* a broker may refuse to describe it */
+    if (known && (facts.compacted != changelog || (changelog && facts.deleted))) {
         return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
                          "internal topic %s needs cleanup.policy=%s: with another one records that "
                          "are still needed would be deleted",
