@@ -365,6 +365,7 @@ void task_abort(struct task *task)
     task->commit_requested = false;
     task->doom = STATUS_OK;
     changes_reset(&task->changes);
+    task->changes_counted = 0;
     task_end_unit(task);
     timer_forget(task);
 }

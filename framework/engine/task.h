@@ -153,6 +153,7 @@ struct task {
     struct task_table *tables; /* [0] = timers */
     uint32_t table_count;
     struct changes changes;
+    size_t changes_counted;   /* bytes of them that the transaction's size holds already */
     struct position position; /* stamp.data owned, see position_stamp */
     struct buffer position_stamp;
     struct buffer sent_stamp; /* of the running commit; becomes position_stamp */

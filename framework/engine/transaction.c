@@ -201,6 +201,9 @@ enum status transaction_take(struct worker *worker, struct task *task, uint64_t 
             return status;
         }
     }
+    ensure(task->changes.arena.total >= task->changes_counted);
+    transaction->size += (int64_t)(task->changes.arena.total - task->changes_counted);
+    task->changes_counted = task->changes.arena.total;
     for (struct task_output *output = task->outputs; output != NULL; output = output->next) {
         output->record.topic = worker->node_topics[output->node];
         output->record.origin = origin;
@@ -384,6 +387,7 @@ static enum status apply_all(struct worker *worker, struct error *error)
             task->inputs[i].committed = task->inputs[i].next;
         }
         changes_reset(&task->changes);
+        task->changes_counted = 0;
         task->touched = false;
         task->commit_requested = false;
         if (status != STATUS_OK) {
