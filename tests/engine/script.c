@@ -21,6 +21,7 @@
  *   bad T, retry T, fatal T, status N        return that
  *   first F N S                return status S the first N times (counted in file F)
  *   mark F                     append a byte to file F
+ *   closing F                  in init: close appends a byte to file F
  *   kill F                     SIGKILL, once (file F)
  *   sleep MS, slow F N MS      sleep; sleep the first N times
  *   commit, count NAME N
@@ -40,7 +41,7 @@
 enum { WORDS = 8 };
 
 struct script {
-    char *record, *timer;
+    char *record, *timer, *closing;
     leat_store *stores[2];
     int calls;
 };
@@ -291,6 +292,8 @@ static leat_status side(struct call *call, const char *word)
     }
     if (strcmp(word, "mark") == 0) {
         (void)mark(arg(call, 1));
+    } else if (strcmp(word, "closing") == 0) {
+        call->self->closing = strdup(arg(call, 1));
     } else if (strcmp(word, "kill") == 0) {
         if (mark(arg(call, 1)) == 0) {
             (void)kill(getpid(), SIGKILL);
@@ -470,6 +473,7 @@ static leat_status init(leat_context *ctx, void **self)
     struct call call = {.self = script, .ctx = ctx};
     leat_status status = run(&call, (leat_bytes){start, strlen(start)});
     if (status != LEAT_OK) {
+        free(script->closing);
         free(script->record);
         free(script->timer);
         free(script);
@@ -493,6 +497,10 @@ static leat_status process(void *self, leat_context *ctx, const leat_record *rec
 static void finish(void *self)
 {
     struct script *script = self;
+    if (script->closing != NULL) {
+        (void)mark(script->closing);
+    }
+    free(script->closing);
     free(script->record);
     free(script->timer);
     free(script);

@@ -359,15 +359,18 @@ Test(engine_graph, deletes_what_was_read_of_a_repartition)
     cr_assert_leq(left, 4);
 }
 
-Test(engine_graph, runs_a_source_that_grows_where_no_state_is_kept)
+Test(engine_graph, stops_every_worker_when_one_meets_a_bad_record)
 {
-    run_topic(&run, "in", 1);
-    run_topic(&run, "out", 1);
-    run_topology(&run, "'sources': {'s': {'topic': 'in', 'start': 'latest'}},"
-                       "'sinks': {'k': {'topic': 'out', 'from': 's'}}");
-    run_send(&run, "in", 0, 1, "k", "before");
-    run_all(&run, NULL);
-    run_send(&run, "in", 0, 1, "k", "after");
-    run_all(&run, NULL);
-    run_expect(&run, "out", "k=after\n");
+    run_topic(&run, "in", 2);
+    run_topic(&run, "out", 2);
+    run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {"
+                       "'n': {'use': 'pure', 'from': 's'}}, 'sinks': {'k': {'topic': 'out', "
+                       "'from': 'n', 'partition': 'source'}}");
+    run_send(&run, "in", 0, 100, "k", "fwd one");
+    run_start(&run, "--set workers=2");
+    run_await(&run, "out", 1);
+    run_send(&run, "in", 1, 100, "k", "bad broken");
+    cr_assert_eq(run_wait(&run), 1);
+    run_expect_log(&run, "topology: topic in partition 1 offset 0: node \"n\": broken");
+    run_expect(&run, "out", "0:k=one\n");
 }

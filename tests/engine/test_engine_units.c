@@ -261,6 +261,44 @@ Test(engine_units, that_return_a_status_below_the_known_ones_stop_the_run)
     run_expect_log(&run, "its callback returned -4, which is no status");
 }
 
+Test(engine_units, that_ask_for_a_retry_for_ever_do_not_hinder_a_stop)
+{
+    say("fwd one");
+    say("retry never");
+    run_start(&run, NULL);
+    run_await_log(&run, "recovering: topic in partition 0 offset 1: node \"n\": never");
+    run_await(&run, "out", 1); /* what came before is done meanwhile */
+    cr_assert_eq(run_signal(&run, SIGTERM), 0, "%s", run.log);
+    run_expect(&run, "out", "k=one\n");
+}
+
+Test(engine_units, come_after_an_init_that_asked_for_a_retry)
+{
+    run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {'n': {'use': 'script', "
+                       "'from': 's', 'params': {'init': 'closing closed;first inits 2 retry'}}},"
+                       "'sinks': {'k': {'topic': 'out', 'from': 'n'}}");
+    say("fwd one");
+    run_all(&run, NULL);
+    run_expect(&run, "out", "k=one\n");
+    cr_assert_eq(run_marks(&run, "inits"), 3);
+    cr_assert_eq(run_marks(&run, "closed"), 1); /* no close after an init that failed */
+}
+
+Test(engine_units, have_one_close_for_each_init)
+{
+    run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {'n': {'use': 'script', "
+                       "'from': 's', 'params': {'init': 'mark inits;closing closed'}}},"
+                       "'sinks': {'k': {'topic': 'out', 'from': 'n'}}");
+    say("first tries 3 retry;fwd one");
+    run_all(&run, NULL);
+    run_expect(&run, "out", "k=one\n");
+    cr_assert_eq(run_marks(&run, "inits"), 4);
+    cr_assert_eq(run_marks(&run, "closed"), 4);
+    say("fatal now");
+    cr_assert_eq(run_to_end(&run, NULL), 1);
+    cr_assert_eq(run_marks(&run, "closed"), 5);
+}
+
 /* ---- Forwards ---- */
 
 Test(engine_units, may_forward_to_an_output_that_nobody_takes)
@@ -331,6 +369,15 @@ Test(engine_units, are_committed_by_size_before_the_interval_is_over)
     say("fwd *3000");
     say("sleep 60000");
     run_start(&run, "--set commit.interval=5s --set commit.size=2KiB");
+    run_await(&run, "out", 1);
+    cr_assert_eq(run_signal(&run, SIGKILL), -SIGKILL);
+}
+
+Test(engine_units, are_committed_by_the_size_of_what_they_put_too)
+{
+    say("put a x *3000000;fwd one");
+    say("sleep 60000");
+    run_start(&run, "--set commit.interval=5s --set commit.size=2MiB");
     run_await(&run, "out", 1);
     cr_assert_eq(run_signal(&run, SIGKILL), -SIGKILL);
 }
