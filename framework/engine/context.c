@@ -46,6 +46,12 @@ static bool allowed(struct instance *instance, bool in_init, bool in_callback, c
     return false;
 }
 
+/* What an operator gives is null where its data are, whatever its size says. */
+static struct bytes given(leat_bytes bytes)
+{
+    return (struct bytes){bytes.data, bytes.data == NULL ? 0 : bytes.size};
+}
+
 /* ---- Parameters ---- */
 
 static const char *host_param_string(leat_context *context, const char *name)
@@ -130,17 +136,17 @@ static leat_status host_forward(leat_context *context, uint32_t output, const le
         return answer(task_fail(task, instance->node, STATUS_BAD_RECORD, ERROR_OPERATOR,
                                 "forwards a record with a timestamp below 0"));
     }
-    leat_record given = *record;
-    given.flags = 0;
-    given.topic = NULL;
-    given.partition = task->partition;
-    given.offset = -1;
+    leat_record passed = *record;
+    passed.flags = 0;
+    passed.topic = NULL;
+    passed.partition = task->partition;
+    passed.offset = -1;
     if (task->origin != NULL) {
-        given.topic = task->origin_input->topic;
-        given.partition = task->origin_input->partition;
-        given.offset = task->origin->offset;
+        passed.topic = task->origin_input->topic;
+        passed.partition = task->origin_input->partition;
+        passed.offset = task->origin->offset;
     }
-    return answer(task_deliver(task, &instance->graph_node->outputs[output], &given));
+    return answer(task_deliver(task, &instance->graph_node->outputs[output], &passed));
 }
 
 /* ---- Stores ---- */
@@ -157,12 +163,12 @@ static leat_status host_get(leat_store *store, leat_bytes key, leat_bytes *value
     if (task->doom != STATUS_OK) {
         return answer(task->doom);
     }
-    if (table == NULL || key.size == 0 || key.size > TASK_KEY_LIMIT) {
+    if (table == NULL || key.data == NULL || key.size == 0 || key.size > TASK_KEY_LIMIT) {
         return LEAT_NOT_FOUND; /* nothing can be stored there */
     }
     struct error error;
     struct bytes found;
-    enum status status = store_get(table, (struct bytes){key.data, key.size}, &found, &error);
+    enum status status = store_get(table, given(key), &found, &error);
     if (status == STATUS_OK) {
         *value = (leat_bytes){found.data, found.size};
     } else if (status != STATUS_NOT_FOUND) {
@@ -186,14 +192,13 @@ static leat_status host_put(leat_store *store, leat_bytes key, leat_bytes value)
                        "a key of %zu bytes: a store takes 1 to %d", key.size, TASK_KEY_LIMIT);
         return LEAT_ERR_RECORD;
     }
-    if (value.size > STORE_VALUE_LIMIT) {
+    if (value.data != NULL && value.size > STORE_VALUE_LIMIT) {
         (void)snprintf(instance->fail_text, sizeof instance->fail_text,
                        "a value of %zu bytes: a store takes at most %d", value.size,
                        STORE_VALUE_LIMIT);
         return LEAT_ERR_RECORD;
     }
-    return answer(task_write(instance->task, store->table, (struct bytes){key.data, key.size},
-                             (struct bytes){value.data, value.size}));
+    return answer(task_write(instance->task, store->table, given(key), given(value)));
 }
 
 static leat_status host_remove(leat_store *store, leat_bytes key)
@@ -220,8 +225,7 @@ static leat_status host_scan(leat_store *store, leat_bytes from, leat_bytes to, 
     if (table != NULL) {
         struct error error;
         enum status status =
-            store_scan(table, (struct bytes){from.data, from.size},
-                       (struct bytes){to.data, to.size}, flags, &made->cursor, &error);
+            store_scan(table, given(from), given(to), flags, &made->cursor, &error);
         if (status != STATUS_OK) {
             return answer(task_store_failed(task, &error));
         }
@@ -265,7 +269,8 @@ static void host_cursor_close(leat_cursor *cursor)
             return;
         }
     }
-    ensure(!"a cursor is closed twice, or after its callback");
+    bool open = false; /* it was closed before, or its callback is over */
+    ensure(open);
 }
 
 /* ---- Timers ---- */

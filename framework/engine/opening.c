@@ -45,7 +45,7 @@ static enum status open_directory(struct worker *worker, struct task *task, stru
 
 static enum status move_aside(struct task *task, const char *why, struct error *error)
 {
-    ensure(task->directory != NULL && !task->writing);
+    ensure(task->directory != NULL);
     task_close_instances(task);
     task_detach_store(task);
     log_warn("recovery", "store moved aside, the changelog will rebuild it: %s task=%s", why,
@@ -152,7 +152,7 @@ static enum status attach(struct worker *worker, struct task *task, struct error
 
 static enum status open_store(struct worker *worker, struct task *task, struct error *error)
 {
-    ensure(task->directory != NULL && !task->writing);
+    ensure(task->directory != NULL && task->state == TASK_OPENING);
     enum status status = STATUS_OK;
     if (task->suspect) {
         status = move_aside(task, "it cannot be trusted", error);

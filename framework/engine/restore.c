@@ -325,7 +325,7 @@ static enum status commit_batch(struct task *task, struct error *error)
 static bool stamp_continues(struct task *task, const struct broker_record *record,
                             const struct stamp *stamp, struct error *error)
 {
-    ensure(task->restore->continues && task->position.stamp.data != NULL);
+    ensure(task->restore->continues);
     struct stamp own;
     if (stamp_decode(task->position.stamp, &task->arena, &own, error) != STATUS_OK) {
         return false;

@@ -453,7 +453,6 @@ static int32_t output_partition(struct task *task, uint32_t node, leat_bytes key
 
 static struct bytes staged(struct task *task, leat_bytes bytes)
 {
-    ensure(bytes.data != NULL || bytes.size == 0);
     if (bytes.data == NULL) {
         return (struct bytes){0};
     }

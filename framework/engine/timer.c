@@ -23,7 +23,8 @@ static void timer_head(uint8_t *at, leat_time_kind kind, int64_t time_ms)
 static struct bytes timer_key(struct instance *instance, leat_time_kind kind, uint32_t id,
                               int64_t time_ms, leat_bytes key)
 {
-    ensure(key.data != NULL || key.size == 0);
+    ensure(instance->task != NULL);
+    key.size = key.data == NULL ? 0 : key.size; /* null, whatever its size says */
     const char *node = instance->graph_node->name;
     size_t node_size = strlen(node) + 1;
     size_t size = TIMER_HEAD_SIZE + node_size + 4 + 1 + key.size;
@@ -75,7 +76,7 @@ static enum status timer_check(struct instance *instance, leat_time_kind kind, l
         return task_fail(instance->task, instance->node, STATUS_FATAL, ERROR_OPERATOR,
                          "a timer of unknown kind %" PRId32, kind);
     }
-    if (key.size > TASK_KEY_LIMIT) {
+    if (key.data != NULL && key.size > TASK_KEY_LIMIT) {
         (void)snprintf(instance->fail_text, sizeof instance->fail_text,
                        "a timer's key of %zu bytes: the limit is %d", key.size, TASK_KEY_LIMIT);
         return STATUS_BAD_RECORD;
