@@ -5,7 +5,8 @@
  * the record's value), of `on_timer` for a timer (empty: "fired"). Built twice: as "script" with
  * stores and timers, and as "pure" without (PURE).
  *
- * Text: "-" is null, "''" empty, "*N" N times x, "*N:T" T and N times x; what else is itself.
+ * Text: "-" is null, "-!" null with a size, "''" empty, "*N" N times x, "*N:T" T and N times x;
+ * what else is itself.
  *
  *   put S K V, rm S K          get S K (forwards K=V, K:null if absent, K:empty)
  *   scan S FROM TO FLAGS       forwards "k=v,..."; FLAGS of f (none), r, p
@@ -63,6 +64,9 @@ static leat_bytes text_of(struct call *call, const char *word)
 {
     if (strcmp(word, "-") == 0) {
         return (leat_bytes){NULL, 0};
+    }
+    if (strcmp(word, "-!") == 0) {
+        return (leat_bytes){NULL, 5};
     }
     if (strcmp(word, "''") == 0) {
         return (leat_bytes){"", 0};

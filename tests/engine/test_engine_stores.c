@@ -202,6 +202,14 @@ Test(engine_stores, are_the_same_after_a_kill_a_restart_and_without_their_direct
     run_expect_no_log(&run, "restored records=0");
 }
 
+Test(engine_stores, take_data_of_null_for_null_whatever_the_size_says)
+{
+    say("put a x 1;put a y 2;put a x -!;get a x;scan a -! -! f;get a -!;try;put a -! 3;fwd -!");
+    say("key -!;fwd z;set s 1 50 -!");
+    run_all(&run, NULL);
+    run_expect(&run, "out", "k=x:null\nk=y=2\nk=-!:null\nk=null\nnull=z\nt=stream 1 50 null\n");
+}
+
 Test(engine_stores, can_be_read_in_init)
 {
     say("put a x 1");
