@@ -13,6 +13,7 @@ enum {
     MACHINE_FENCED_LIMIT = 6, /* rule 12 */
     MACHINE_FENCED_WINDOW_MS = 60000,
     MACHINE_UNANSWERED_MS = 500,   /* R4, R7: then somebody's transaction is in the way */
+    MACHINE_JUDGED = 64,           /* units that are bad without being called again */
     MACHINE_RESTORES = 2,          /* changelogs read at a time */
     MACHINE_IDLE_COMMIT_US = 5000, /* an idle input commits after this */
     MACHINE_POLL_MS = 100          /* longest wait: stop is looked at this often */
@@ -102,8 +103,10 @@ struct worker {
 
     struct transaction transaction;
     uint64_t unit_limit; /* rule 10: 1 after a slow death, doubling with each commit */
-    struct judged judged;
-    struct judged slow; /* the last slow record and how often */
+    struct judged judged[MACHINE_JUDGED]; /* several partitions may each have one at once */
+    bool judged_any;                      /* false: none is set */
+    uint32_t judged_next;                 /* the one that is given up for a new one */
+    struct judged slow;                   /* the last slow record and how often */
     int slow_count;
     int retries; /* of the record that is being retried */
 
@@ -170,6 +173,9 @@ bool transaction_abort(struct worker *worker);
 enum status transaction_flush_stores(struct worker *worker, bool all, struct error *error);
 
 /* ---- unit.c ---- */
+
+/** An entry of worker->judged for the caller to fill. */
+struct judged *unit_judge(struct worker *worker);
 
 /** Runs one record to its end: timers it makes due, the record, its policy if it is bad, a commit
  * if one is due. */

@@ -201,6 +201,7 @@ struct task {
 struct task_barred {
     struct bytes timer; /* as task->timer */
     const struct error *why;
+    const struct task_barred *next;
 };
 
 /** Longest key of a record's store entry and of a timer, as operators see it. */

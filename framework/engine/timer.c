@@ -273,7 +273,10 @@ static int64_t schedule_advance(struct schedule *schedule, int64_t now)
 static bool is_barred(struct task *task, const struct task_barred *barred)
 {
     ensure(!task->failed);
-    if (barred == NULL || !bytes_equal(barred->timer, task->timer)) {
+    while (barred != NULL && !bytes_equal(barred->timer, task->timer)) {
+        barred = barred->next;
+    }
+    if (barred == NULL) {
         return false;
     }
     task->failure = *barred->why;

@@ -88,7 +88,7 @@ uint64_t transaction_timer_origin(struct worker *worker, struct task *task)
 static void judge(struct worker *worker, uint64_t origin, const struct error *error)
 {
     ensure(origin != ORIGIN_NONE);
-    struct judged *judged = &worker->judged;
+    struct judged *judged = unit_judge(worker);
     uint64_t slot = origin >> 48;
     int64_t offset = (int64_t)(origin & UINT64_C(0xffffffffffff));
     struct task *task = NULL;

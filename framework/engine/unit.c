@@ -89,6 +89,31 @@ static bool is_same(const struct judged *judged, const struct task *task, uint32
             bytes_equal((struct bytes){judged->timer.data, judged->timer.size}, task->timer));
 }
 
+struct judged *unit_judge(struct worker *worker)
+{
+    struct judged *judged = &worker->judged[worker->judged_next];
+    worker->judged_next = (worker->judged_next + 1) % MACHINE_JUDGED;
+    ensure(worker->judged_next < MACHINE_JUDGED);
+    worker->judged_any = true;
+    return judged;
+}
+
+/* The judgement of a unit, NULL if it has none. */
+static struct judged *find_judged(struct worker *worker, const struct task *task, uint32_t input,
+                                  int64_t offset)
+{
+    bool any = false;
+    for (size_t i = 0; worker->judged_any && i < MACHINE_JUDGED; i++) {
+        struct judged *judged = &worker->judged[i];
+        if (is_same(judged, task, input, input == UINT32_MAX ? judged->offset : offset)) {
+            return judged;
+        }
+        any = any || judged->set;
+    }
+    worker->judged_any = any;
+    return NULL;
+}
+
 static void note_unit(struct judged *judged, const struct task *task, uint32_t input,
                       int64_t offset)
 {
@@ -118,8 +143,9 @@ static enum status check_slow(struct worker *worker, struct task *task, uint32_t
                   " ms (time %d of 3)",
                   task->name, took_ms, worker->config->callback_timeout_ms, worker->slow_count);
     if (worker->slow_count >= 3) {
-        note_unit(&worker->judged, task, input, offset);
-        worker->judged.error = *error;
+        struct judged *judged = unit_judge(worker);
+        note_unit(judged, task, input, offset);
+        judged->error = *error;
         slow->set = false;
         worker->slow_count = 0;
     }
@@ -165,6 +191,22 @@ static enum status bad_timer(struct worker *worker, struct task *task, bool refu
     return status == STATUS_OK ? task_drop_timer(task, error) : status;
 }
 
+/* The timers of a task that are not to be called any more, NULL = none. */
+static const struct task_barred *bar_timers(const struct worker *worker, const struct task *task,
+                                            struct task_barred *barred)
+{
+    const struct task_barred *first = NULL;
+    for (size_t i = 0; worker->judged_any && i < MACHINE_JUDGED; i++) {
+        const struct judged *judged = &worker->judged[i];
+        if (judged->set && judged->input == UINT32_MAX && strcmp(judged->task, task->name) == 0) {
+            barred[i] = (struct task_barred){
+                {judged->timer.data, judged->timer.size}, &judged->error, first};
+            first = &barred[i];
+        }
+    }
+    return first;
+}
+
 static enum status run_timer(struct worker *worker, struct task *task, struct error *error)
 {
     ensure(task->state == TASK_RUNNING);
@@ -173,11 +215,10 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
     if (status != STATUS_OK) {
         return status;
     }
-    struct judged *judged = &worker->judged;
-    bool some = judged->set && judged->input == UINT32_MAX && strcmp(judged->task, task->name) == 0;
-    struct task_barred barred = {{judged->timer.data, judged->timer.size}, &judged->error};
+    struct task_barred barred[MACHINE_JUDGED];
+    const struct task_barred *some = bar_timers(worker, task, barred);
     int64_t began_us = worker->now_us;
-    status = task_run_timer(task, machine_wall_ms(worker), some ? &barred : NULL, error);
+    status = task_run_timer(task, machine_wall_ms(worker), some, error);
     machine_tick_coarse(worker);
     if (status == STATUS_NOT_FOUND) {
         return status;
@@ -186,8 +227,11 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
     (void)snprintf(where, sizeof where, "a timer of task %s", task->name);
     worker->transaction.units += 1;
     if (status == STATUS_BAD_RECORD) {
-        bool refused = some && is_same(judged, task, UINT32_MAX, judged->offset);
-        judged->set = judged->set && !refused;
+        struct judged *judged = find_judged(worker, task, UINT32_MAX, 0);
+        bool refused = judged != NULL;
+        if (refused) {
+            judged->set = false;
+        }
         return bad_timer(worker, task, refused, where, error);
     }
     if (status != STATUS_OK) {
@@ -292,11 +336,12 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
     if (status != STATUS_OK) {
         return status;
     }
-    bool refused = is_same(&worker->judged, task, index, record->offset);
+    struct judged *judged = find_judged(worker, task, index, record->offset);
+    bool refused = judged != NULL;
     if (refused) {
-        *error = worker->judged.error;
+        *error = judged->error;
         error->status = status = STATUS_BAD_RECORD;
-        worker->judged.set = false;
+        judged->set = false;
     } else {
         status = call_record(worker, task, input, record, error);
     }

@@ -544,7 +544,9 @@ void worker_destroy(struct worker *worker)
     ensure(worker->tasks == NULL && worker->consumer == NULL && worker->producer == NULL);
     metrics_finish(&worker->metrics);
     arena_finish(&worker->transaction.arena);
-    buffer_finish(&worker->judged.timer);
+    for (size_t i = 0; i < MACHINE_JUDGED; i++) {
+        buffer_finish(&worker->judged[i].timer);
+    }
     buffer_finish(&worker->slow.timer);
     free(worker->transaction.timers);
     free(worker->transaction.timer_tasks);
