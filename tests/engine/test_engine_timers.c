@@ -190,6 +190,35 @@ Test(engine_timers, do_their_work_once_through_a_kill_inside_the_callback)
     cr_assert_eq(run_marks(&run, "once"), 2);
 }
 
+Test(engine_timers, fire_once_each_and_in_order_through_many_kills)
+{
+    enum { ROUNDS = 6, EACH = 8 };
+    char expected[ROUNDS * EACH * 64];
+    char script[64];
+    size_t used = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        run_start(&run, round % 2 == 0 ? "--set state.flush_interval=1h" : NULL);
+        for (int i = round * EACH; i < (round + 1) * EACH; i++) {
+            (void)snprintf(script, sizeof script, "set s %d %d t;fwd set%s", i, 1010 + i * 10,
+                           i % 3 == 0 ? ";commit" : "");
+            say(1000 + i * 10, script);
+            if (i > 0) { /* the one set before is due with this record */
+                used += (size_t)snprintf(expected + used, sizeof expected - used,
+                                         "t=stream %d %d t\n", i - 1, 1000 + i * 10);
+            }
+            used += (size_t)snprintf(expected + used, sizeof expected - used, "k=set\n");
+        }
+        /* Killed somewhere on the way, later each time; the last round ends in order. */
+        run_await(&run, "out", round * EACH * 2 + round);
+        cr_assert_eq(run_signal(&run, SIGKILL), -SIGKILL);
+        if (round == 3) {
+            run_delete_state(&run);
+        }
+    }
+    run_all(&run, NULL);
+    run_expect(&run, "out", expected);
+}
+
 Test(engine_timers, of_a_bad_record_are_undone)
 {
     say(100, "set s 1 200 keep");

@@ -177,7 +177,7 @@ Test(engine_units, are_run_again_as_often_as_retries_say_with_what_came_before_c
 Test(engine_units, wait_for_their_backoff_without_being_judged_when_the_run_stops)
 {
     run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {"
-                       "'n': {'use': 'script', 'from': 's', 'retries': 3, 'backoff': '1h'}},"
+                       "'n': {'use': 'script', 'from': 's', 'retries': 3, 'backoff': '40s'}},"
                        "'sinks': {'k': {'topic': 'out', 'from': 'n'}}");
     say("fwd one");
     say("first two 2 bad;fwd two");
@@ -511,4 +511,24 @@ Test(engine_units, of_timers_whose_output_is_refused_are_skipped_and_leave_no_tr
     run_expect(&run, "small", "k=one\nk=x=1\n");
     cr_assert_eq(run_marks(&run, "calls"), 1);
     run_expect_log(&run, "skipped a timer of task s-0: ");
+}
+
+Test(engine_units, that_are_refused_in_several_partitions_do_not_hinder_each_other)
+{
+    run_topic(&run, "many", 3);
+    run_topic_with(&run, "small", 3, "max.message.bytes", "1000");
+    run_topology(&run, "'sources': {'s': {'topic': 'many'}},"
+                       "'operators': {'n': {'use': 'pure', 'from': 's'}},"
+                       "'sinks': {'k': {'topic': 'small', 'from': 'n', 'partition': 'source'}}");
+    for (int32_t p = 0; p < 3; p++) {
+        for (int i = 0; i < 3; i++) {
+            run_send(&run, "many", p, 100, "k", "fwd *2000");
+            run_send(&run, "many", p, 100, "k", "fwd one");
+        }
+    }
+    run_all(&run, "--set on_error=skip");
+    run_expect(&run, "small",
+               "0:k=one\n0:k=one\n0:k=one\n1:k=one\n1:k=one\n1:k=one\n"
+               "2:k=one\n2:k=one\n2:k=one\n");
+    run_expect_log(&run, "skipped=9");
 }
