@@ -210,6 +210,10 @@ enum status kafka_error_take(struct error *error, rd_kafka_error_t *answer, cons
         verdict.status = STATUS_RETRY;
     } else {
         verdict.status = STATUS_FATAL;
+        if (verdict.code == ERROR_OTHER) {
+            verdict.code =
+                ERROR_FENCED; /* INVALID_TXN_STATE and its like: only this handle is dead */
+        }
     }
     enum status status = fill(error, verdict, code, what, rd_kafka_error_string(answer));
     rd_kafka_error_destroy(answer);

@@ -105,6 +105,9 @@ enum status kafka_producer_fatal(struct kafka_producer *producer, struct error *
     }
     (void)kafka_error_set(error, code, "producer", words);
     error->status = STATUS_FATAL;
+    if (error->code == ERROR_OTHER) {
+        error->code = ERROR_FENCED; /* the handle is dead; another one may go on */
+    }
     return STATUS_FATAL;
 }
 

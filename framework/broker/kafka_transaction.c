@@ -157,6 +157,9 @@ enum status kafka_producer_commit(struct producer *base, int64_t timeout_ms, str
     if (status == STATUS_ABORT && unsure && code != RD_KAFKA_RESP_ERR__INCONSISTENT) {
         /* An earlier request may have committed: only the offsets can tell. */
         error->status = status = STATUS_FATAL;
+        if (error->code == ERROR_OTHER) {
+            error->code = ERROR_FENCED;
+        }
     }
     return status;
 }

@@ -8,7 +8,8 @@
  *  L1. A task runs nothing before its claim is committed.
  *  L2. The claim commits the offsets of all inputs of the task, and a stamp where it is stateful.
  *  L3. Ownership is proven by a request that the broker fences by generation, never by what is
- * known here.
+ *      known here.
+ *  L4. A restore under way keeps its slot until it ends.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -21,17 +22,22 @@ enum status claim_assignment(struct worker *worker, struct error *error)
     ensure(!worker->lost && worker->consumer != NULL);
     struct consumer_assignment *list = NULL;
     size_t count = 0;
-    int restores = 0;
+    int restores = 0; /* those under way keep their slot; others get what is left */
+    uint32_t slot = 0;
+    int64_t offset = 0;
+    for (struct task *task = worker->tasks; task != NULL; task = task->next) {
+        restores += task->state == TASK_RESTORING && restore_position(task, &slot, &offset);
+    }
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         list = memory_resize(list, (count + task->input_count + 1) * sizeof *list);
-        if (task->state == TASK_RESTORING && restores < MACHINE_RESTORES) {
-            uint32_t slot = 0;
-            int64_t offset = 0;
+        if (task->state == TASK_RESTORING && restores < MACHINE_RESTORES &&
+            !restore_position(task, &slot, &offset)) {
             restore_activate(worker, task);
-            ensure(restore_position(task, &slot, &offset));
+            restores += 1;
+        }
+        if (task->state == TASK_RESTORING && restore_position(task, &slot, &offset)) {
             list[count++] = (struct consumer_assignment){
                 task->sub->changelog, task->partition, slot, offset, true, false};
-            restores += 1;
         }
         for (size_t i = 0; i < task->input_count; i++) {
             struct task_input *input = &task->inputs[i];
@@ -75,7 +81,7 @@ static enum status empty_stores(struct task *task, struct error *error)
         }
         store_cursor_close(cursor);
         if (status != STATUS_NOT_FOUND) {
-            return status;
+            return task->doom != STATUS_OK ? status : task_store_failed(task, error);
         }
     }
     task->empty = false;
@@ -152,9 +158,13 @@ enum status claim_prove_owner(struct worker *worker, struct task *task, struct e
         aborted = producer_abort(worker->producer, 1000, &ignored);
     }
     machine_tick(worker);
-    if (status == STATUS_OK && aborted != STATUS_OK) {
-        *error = ignored;
-        return STATUS_ABORT;
+    if (aborted != STATUS_OK) { /* the producer is in the middle of something: it is replaced */
+        return error_set(error, STATUS_FATAL, ERROR_TIMED_OUT,
+                         "the proof of ownership could not be ended: %s", ignored.text);
+    }
+    if (status == STATUS_OK && producer_suspect(worker->producer)) {
+        return error_set(error, STATUS_FATAL, ERROR_TIMED_OUT,
+                         "a request of the proof of ownership was answered late or not at all");
     }
     return status;
 }

@@ -5,9 +5,10 @@
  *
  * Invariants
  *  G1. REVOKED is answered after the open transaction was committed with those partitions; LOST
- * after it was aborted. G2. A task that was running when revoked is suspended with store, lock and
- * memory; it is closed when the next assignment does not bring back just its inputs. G3. A slot
- * names one partition of one task from one assignment to the next.
+ *      after it was aborted. An answer that fails is given again.
+ *  G2. A task that was running when revoked is suspended with store, lock and memory; it is closed
+ *      when the next assignment does not bring back just its inputs.
+ *  G3. A slot names one partition of one task from one assignment to the next.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -42,19 +43,23 @@ void group_free_slot(struct worker *worker, uint32_t slot)
     worker->slots[slot] = (struct slot){NULL, 0};
 }
 
+void group_release_buffer(struct worker *worker, struct task_input *input)
+{
+    ensure(worker->consumer != NULL || input->buffer_count == 0);
+    while (input->buffer_count > 0) {
+        consumer_release(worker->consumer, &input->buffer[input->buffer_first]);
+        input->buffer_first = (input->buffer_first + 1) % input->buffer_capacity;
+        input->buffer_count -= 1;
+    }
+    input->buffer_size = 0;
+    input->paused = false;
+    input->end = -1;
+}
+
 void group_release_buffers(struct worker *worker, struct task *task)
 {
-    ensure(worker->consumer != NULL);
     for (size_t i = 0; i < task->input_count; i++) {
-        struct task_input *input = &task->inputs[i];
-        while (input->buffer_count > 0) {
-            consumer_release(worker->consumer, &input->buffer[input->buffer_first]);
-            input->buffer_first = (input->buffer_first + 1) % input->buffer_capacity;
-            input->buffer_count -= 1;
-        }
-        input->buffer_size = 0;
-        input->paused = false;
-        input->end = -1;
+        group_release_buffer(worker, &task->inputs[i]);
     }
 }
 
@@ -229,6 +234,10 @@ enum status group_revoked(struct worker *worker, struct error *error)
     }
     for (struct task **link = &worker->tasks; *link != NULL;) {
         struct task *task = *link;
+        if (task->state == TASK_SUSPENDED) { /* by an answer that failed */
+            link = &task->next;
+            continue;
+        }
         if (task->state != TASK_RUNNING) {
             close_task(worker, link);
             continue;
@@ -238,11 +247,12 @@ enum status group_revoked(struct worker *worker, struct error *error)
         task_set_state(task, TASK_SUSPENDED);
         link = &task->next;
     }
-    worker->revoked = false;
     worker->assign_pending = false;
     worker->assign_needed = false;
+    status = consumer_unassign(worker->consumer, error);
+    worker->revoked = status != STATUS_OK; /* unanswered: the group waits, so it is tried again */
     log_info("group", "revoked");
-    return consumer_unassign(worker->consumer, error);
+    return status;
 }
 
 enum status group_lost(struct worker *worker, struct error *error)
@@ -250,13 +260,13 @@ enum status group_lost(struct worker *worker, struct error *error)
     ensure(worker->lost && worker->consumer != NULL);
     bool usable = transaction_abort(worker);
     group_close_tasks(worker);
-    worker->lost = false;
     worker->revoked = false;
     worker->assign_pending = false;
     worker->assign_needed = false;
     worker->unit_limit = 1; /* rule 10 */
     log_warn("group", "the assignment was lost");
     enum status status = consumer_unassign(worker->consumer, error);
+    worker->lost = status != STATUS_OK;
     if (status == STATUS_OK && !usable) {
         status = recovery_open_producer(worker, error);
     }

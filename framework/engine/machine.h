@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Machine: the inside of a worker, shared by the units that make it up: worker.c (the loop),
- * transaction.c (the commit cycle), recovery.c (R1-R4, R9, R10) and restore.c (R5-R8).
- * Nobody else includes it.
+ * unit.c (records and timers), transaction.c and publish.c (the commit cycle), group.c, recovery.c,
+ * opening.c, restore.c, start.c and claim.c (R1-R10), ending.c (--until-end). Nobody else includes it.
  */
 #ifndef LEAT_ENGINE_MACHINE_H
 #define LEAT_ENGINE_MACHINE_H
@@ -96,6 +96,7 @@ struct worker {
     uint32_t slot_count;
 
     bool assigned_once;
+    bool settled;        /* all tasks have run at once: the start is over */
     bool assign_pending; /* ASSIGNED came and is not answered */
     bool assign_needed;  /* the assignment must be set (again) */
     int64_t assign_since_us;
@@ -116,12 +117,14 @@ struct worker {
     bool poll_first;          /* recovery failed: the group's news come before its next step */
     int64_t recovery_next_us; /* beside running tasks, recovery takes half of the time */
     int64_t revoked_us;
+    int64_t trouble_us; /* when the consumer's trouble was last logged */
     int64_t unready_us; /* when recovery began; 0 = all tasks run */
     int64_t backoff_ms, backoff_until_us;
     struct fencings fenced; /* without a commit in between (rule 12) */
     struct fencings
         instance_fenced; /* of the group.instance.id: a commit between is no sign of peace */
     int64_t fetch_slice_ms, fetch_since_us, takeover_us;
+    uint32_t takeover_turn; /* which of the blocked tasks is looked at next: one a step */
     int64_t end_checked_us, deleted_us, timers_us;
     bool done;
 };
@@ -230,6 +233,7 @@ enum status group_assigned(struct worker *worker, const struct broker_partition 
 enum status group_revoked(struct worker *worker, struct error *error);
 enum status group_lost(struct worker *worker, struct error *error);
 void group_close_tasks(struct worker *worker);
+void group_release_buffer(struct worker *worker, struct task_input *input);
 void group_release_buffers(struct worker *worker, struct task *task);
 void group_free_slots(struct worker *worker, struct task *task);
 uint32_t group_take_slot(struct worker *worker, struct task *task, int32_t input);

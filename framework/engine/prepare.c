@@ -34,8 +34,8 @@ static void add(struct prepared_topics *topics, const char *topic, const struct 
 {
     ensure(facts->partition_count > 0);
     topics->items = memory_resize(topics->items, (topics->count + 1) * sizeof *topics->items);
-    topics->items[topics->count++] =
-        (struct topic_facts){topic, facts->partition_count, facts->delete_retention_ms, NULL};
+    topics->items[topics->count++] = (struct topic_facts){topic, facts->partition_count,
+                                                          facts->delete_retention_ms, false, NULL};
 }
 
 static enum status missing(const struct program *program, const char *kind, const char *node,
@@ -66,6 +66,25 @@ static enum status read_ends(struct broker *broker, struct topic_facts *facts, s
     return STATUS_OK;
 }
 
+/* Whether this is the application's first start on a topic: only then `start` counts (R10). Asked
+   before any member of this process claims, so that its tasks all get the same answer. */
+static enum status read_committed(struct broker *broker, const char *group,
+                                  struct topic_facts *facts, struct error *error)
+{
+    ensure(facts->partition_count > 0);
+    size_t count = (size_t)facts->partition_count;
+    struct broker_offset *offsets = memory_allocate(count * sizeof *offsets);
+    for (size_t p = 0; p < count; p++) {
+        offsets[p] = (struct broker_offset){facts->topic, (int32_t)p, BROKER_NO_OFFSET, ""};
+    }
+    enum status status = broker_committed_unstable(broker, group, offsets, count, 5000, error);
+    for (size_t p = 0; p < count; p++) {
+        facts->committed = facts->committed || offsets[p].offset != BROKER_NO_OFFSET;
+    }
+    free(offsets);
+    return status;
+}
+
 static enum status check_sources(const struct program *program, struct broker *broker, bool ends,
                                  struct prepared_topics *topics, struct error *error)
 {
@@ -83,7 +102,11 @@ static enum status check_sources(const struct program *program, struct broker *b
                 return status;
             }
             add(topics, source->topics[t], &facts);
-            status = ends ? read_ends(broker, &topics->items[topics->count - 1], error) : STATUS_OK;
+            struct topic_facts *added = &topics->items[topics->count - 1];
+            status = ends ? read_ends(broker, added, error) : STATUS_OK;
+            if (status == STATUS_OK && source->start != CONFIG_START_EARLIEST) {
+                status = read_committed(broker, config->application, added, error);
+            }
             if (status != STATUS_OK) {
                 return status;
             }

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: the start path, which is also the way back from every failure: R3, R4. R1 and
- * R2 are in opening.c, R5-R8 in restore.c, R9 and R10 in claim.c, where inputs begin in start.c,
- * the group's events in group.c.
+ * Recovery: the start path, which is also the way back from every failure: R3, R4. R1 and R2 are
+ * in opening.c, R5-R8 in restore.c, where inputs begin in start.c, R9 and R10 in claim.c, the
+ * group's events in group.c.
  *
  * Invariants
  *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what
- * the broker and the changelog say; nothing is guessed from memory. C2. Offsets are fetched only
- * after this worker's own previous transaction was ended (R3), and stable. C3. Membership is kept
- * unless it is what failed. C4. A foreign transaction is ended only while this member owns its
- * assignment, never our own id, never another application's. C5. A task runs nothing before its
- * claim is committed. C6. A suspended task goes on only if its offsets and their owner are
- * unchanged.
+ *      the broker and the changelog say; nothing is guessed from memory.
+ *  C2. Offsets are fetched only after this worker's own previous transaction was ended (R3), and
+ *      stable.
+ *  C3. Membership is kept unless it is what failed.
+ *  C4. A foreign transaction is ended only while this member owns its assignment, never our own id,
+ *      never another application's; one a step, with a poll of the group between.
+ *  C5. A suspended task goes on only if its offsets and their owner are unchanged.
+ *
+ *            opening_step          offsets_known           restore_step        claim_commit
+ *   OPENING -------------> FETCHING ------------> RESTORING -----------> READY -----------> RUNNING
+ *      ^                    |  ^  \_____ stateless ______________________^                   |
+ *      |                    |  |                                                            |
+ *      |      unchanged     |  +--- group_assigned --- SUSPENDED <---- group_revoked -------+
+ *      |   (to RUNNING) <---+
+ *      +--- reset_task (recovery_begin), from anywhere; to FETCHING where the store is still open
+ *
+ * The legal transitions are a table in task.c, which task_set_state asserts.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -21,7 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASSIGN_WAIT_US = 30000 };
+enum { ASSIGN_WAIT_US = 30000, FETCH_ONE_MS = 20 };
 
 /* Back to the stable offsets; store, lock and membership are kept. */
 static void reset_task(struct worker *worker, struct task *task)
@@ -161,7 +172,7 @@ enum status recovery_take_over(struct worker *worker, struct task *task, struct 
         status = broker_blocking_header(worker->options.broker, task->sub->changelog,
                                         task->partition, CHANGELOG_HEADER, id, sizeof id, error);
     }
-    if (status == STATUS_NOT_FOUND) {
+    if (status == STATUS_NOT_FOUND && !task->stateful) {
         size_t count = 0;
         struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
         status = broker_committed_unstable(worker->options.broker, worker->config->application,
@@ -235,6 +246,8 @@ static bool any_task(const struct worker *worker, enum task_state state)
 static enum status fetch_blocked(struct worker *worker, struct error *error)
 {
     ensure(worker->producer_fenced);
+    struct task *blocked = NULL;
+    uint32_t turn = 0;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state != TASK_FETCHING) {
             continue;
@@ -242,11 +255,14 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
         size_t count = 0;
         struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
         enum status status =
-            consumer_committed(worker->consumer, offsets, count, worker->fetch_slice_ms, error);
+            consumer_committed(worker->consumer, offsets, count, FETCH_ONE_MS, error);
         if (status == STATUS_OK) {
             status = offsets_known(worker, task, offsets, error);
         } else if (status == STATUS_RETRY) {
-            status = recovery_take_over(worker, task, error);
+            status = STATUS_OK;
+            blocked = turn == worker->takeover_turn ? task : blocked;
+            blocked = blocked == NULL ? task : blocked;
+            turn += 1;
         }
         free(offsets);
         machine_tick(worker);
@@ -254,7 +270,8 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
             return status;
         }
     }
-    return STATUS_OK;
+    worker->takeover_turn = turn == 0 ? 0 : (worker->takeover_turn + 1) % turn;
+    return blocked == NULL ? STATUS_OK : recovery_take_over(worker, blocked, error);
 }
 
 /* One request for all that resume, or for all that do not: a suspended task is blocked by nobody,
@@ -394,6 +411,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
     }
     if (status == STATUS_OK && !recovery_needed(worker)) {
         worker->unready_us = 0;
+        worker->settled = worker->settled || worker->tasks != NULL;
     }
     return status;
 }
@@ -456,6 +474,14 @@ static bool fenced_too_often(struct worker *worker, const struct error *cause)
     return (instance && too_often(&worker->instance_fenced, worker->now_us)) || often;
 }
 
+/* Between two tries to open a handle. False: a stop is asked for. */
+static bool wait_for_broker(struct worker *worker, const struct error *error)
+{
+    log_warn("recovery", "%s", error->text);
+    machine_sleep(worker, 500);
+    return !machine_stopping(worker);
+}
+
 static enum status renew_handles(struct worker *worker, const struct error *cause, bool usable,
                                  struct error *error)
 {
@@ -467,12 +493,17 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
         worker->consumer = NULL;
         worker->assign_pending = worker->assign_needed = false;
         worker->lost = worker->revoked = false;
-        status = recovery_open_consumer(worker, error);
+        do { /* the broker may be away just now */
+            status = recovery_open_consumer(worker, error);
+        } while (status == STATUS_RETRY && wait_for_broker(worker, error));
     }
     bool fatal = cause->status == STATUS_FATAL && cause->code != ERROR_CORRUPT;
     if (status == STATUS_OK &&
-        (!usable || fatal || cause->code == ERROR_FENCED || producer_suspect(worker->producer))) {
-        status = recovery_open_producer(worker, error);
+        (worker->producer == NULL || !usable || fatal || cause->code == ERROR_FENCED ||
+         producer_suspect(worker->producer))) {
+        do {
+            status = recovery_open_producer(worker, error);
+        } while (status == STATUS_RETRY && wait_for_broker(worker, error));
     }
     return status;
 }
@@ -486,14 +517,28 @@ static bool is_mended(const struct error *cause)
            cause->code == ERROR_TOO_LARGE || cause->code == ERROR_BAD_TIMESTAMP;
 }
 
+/* A damaged or full store of a task is moved aside or grown; one of the broker is not ours to mend.
+ */
+static bool any_store_to_mend(const struct worker *worker)
+{
+    for (const struct task *task = worker->tasks; task != NULL; task = task->next) {
+        if (task->suspect || task->grow) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error)
 {
     ensure(cause->status != STATUS_OK && cause->status != STATUS_NOT_FOUND);
     bool slow_death = (cause->code == ERROR_FENCED || cause->code == ERROR_NOT_OWNER ||
                        cause->code == ERROR_TIMED_OUT || cause->code == ERROR_SLOW) &&
                       worker->transaction.state != TRANSACTION_IDLE;
+    bool unowned = (cause->code == ERROR_CORRUPT || cause->code == ERROR_MAP_FULL) &&
+                   !any_store_to_mend(worker);
     bool usable = transaction_abort(worker);
-    if (is_final(cause) || fenced_too_often(worker, cause)) {
+    if (unowned || is_final(cause) || fenced_too_often(worker, cause)) {
         *error = *cause;
         error->status = STATUS_FATAL;
         return STATUS_FATAL;
@@ -508,7 +553,7 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
             reset_task(worker, task);
         }
     }
-    worker->assign_needed = worker->tasks != NULL;
+    worker->assign_needed = worker->tasks != NULL || worker->assign_pending;
     worker->assign_since_us = worker->now_us;
     worker->fetch_since_us = 0;
     if (!is_mended(cause)) {

@@ -6,10 +6,12 @@
  *  V1. The target is the read_uncommitted end, asked for after the stable offsets were answered.
  *  V2. "Read to the end" is the END event at or beyond the target, never arithmetic on offsets.
  *  V3. Store batches end at a stamp and carry that stamp's position: a kill in between goes on from
- * there. V4. A store that does not continue the changelog it is compared with (another incarnation,
- * another sequence, a gap, tombstones that may be gone) is moved aside and replayed from the log's
- * start; what was moved aside is deleted only after the self-check passed. V5. No task becomes
- * READY before the self-check: the last stamp's offsets are the committed offsets.
+ *      there.
+ *  V4. A store that does not continue the changelog it is compared with (another incarnation,
+ *      another sequence, a gap, tombstones that may be gone) is moved aside and replayed from the
+ *      log's start; what was moved aside is deleted only after the self-check passed.
+ *  V5. No task becomes READY before the self-check: the last stamp's offsets are the committed
+ *      offsets.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -161,7 +163,8 @@ static enum status self_check_failed(struct worker *worker, struct task *task,
     if (status != STATUS_OK) {
         return status;
     }
-    enum continue_from from = worker->options.continue_from;
+    /* Only until all have run once: what differs later is another matter, and another decision. */
+    enum continue_from from = worker->settled ? CONTINUE_NOTHING : worker->options.continue_from;
     if (from == CONTINUE_NOTHING || (from == CONTINUE_STATE && stamp == NULL)) {
         return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
                          "task %s: %s; nothing was processed. To go on: run --continue-from state "
@@ -234,7 +237,7 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
 
 /* ---- The beginning: R5, R6 ---- */
 
-/* Empties what the store holds: it is no continuation of this changelog. */
+/* Marks the store to be moved aside: it is no continuation of this changelog. */
 static enum status restart_from_log_start(struct worker *worker, struct task *task, const char *why,
                                           struct error *error)
 {
@@ -256,10 +259,12 @@ enum status restore_begin(struct worker *worker, struct task *task, struct error
     int64_t end = 0;
     enum status status = broker_log_range(worker->options.broker, task->sub->changelog,
                                           task->partition, &start, &end, error);
-    if (status == STATUS_OK) {
-        status = task_load_position(task, error);
-    }
     if (status != STATUS_OK) {
+        return status;
+    }
+    status = task_load_position(task, error);
+    if (status != STATUS_OK) {
+        (void)task_store_failed(task, error);
         return status;
     }
     int64_t position = task->position.next;
@@ -366,7 +371,9 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
     struct stamp stamp;
     enum status status = stamp_decode(record->value, &task->arena, &stamp, error);
     if (status != STATUS_OK) {
-        return status;
+        error->code = ERROR_MISMATCH; /* the log's fault, not the store's: no replay mends it */
+        return error_prefix(error, "changelog %s partition %" PRId32 " offset %" PRId64,
+                            task->sub->changelog, task->partition, record->offset);
     }
     if (restore->continues && !restore->checked) {
         restore->checked = true;

@@ -23,32 +23,19 @@ enum status start_log_offset(struct worker *worker, const struct task_input *inp
     return status;
 }
 
-/* Whether the application has ever committed an offset of this topic. */
-static enum status topic_committed(struct worker *worker, const char *topic, bool *committed,
-                                   struct error *error)
+/* Whether the application had committed an offset of this topic before this run, or has started
+   with it since: then an input without one has appeared later. */
+static bool is_known(const struct worker *worker, const struct task_input *input)
 {
-    ensure(committed != NULL);
-    struct broker_topic facts;
-    enum status status = broker_topic_get(worker->options.broker, topic, &facts, error);
-    if (status == STATUS_NOT_FOUND) {
-        return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC, "topic %s is gone", topic);
+    ensure(input->partition >= 0);
+    for (size_t i = 0; i < worker->options.topic_count; i++) {
+        const struct topic_facts *facts = &worker->options.topics[i];
+        if (strcmp(facts->topic, input->topic) == 0) {
+            return facts->committed || worker->settled ||
+                   input->partition >= facts->partition_count;
+        }
     }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct broker_offset *offsets =
-        memory_allocate((size_t)facts.partition_count * sizeof *offsets);
-    for (int32_t p = 0; p < facts.partition_count; p++) {
-        offsets[p] = (struct broker_offset){topic, p, BROKER_NO_OFFSET, ""};
-    }
-    status = broker_committed_unstable(worker->options.broker, worker->config->application, offsets,
-                                       (size_t)facts.partition_count, 5000, error);
-    *committed = false;
-    for (int32_t p = 0; p < facts.partition_count; p++) {
-        *committed = *committed || offsets[p].offset != BROKER_NO_OFFSET;
-    }
-    free(offsets);
-    return status;
+    return true;
 }
 
 /* R10: `start` is resolved here, once; a partition that appeared later begins at its log's start.
@@ -59,25 +46,17 @@ static enum status resolve_start(struct worker *worker, struct task_input *input
     ensure(input->next == BROKER_NO_OFFSET);
     const struct graph_node *node = &worker->graph->nodes[input->node];
     enum config_start start = CONFIG_START_EARLIEST;
-    bool committed = false;
-    if (node->kind == GRAPH_SOURCE) {
+    if (node->kind == GRAPH_SOURCE && !is_known(worker, input)) {
         start = worker->config->sources[node->config_index].start;
     }
-    if (start != CONFIG_START_EARLIEST) {
-        enum status status = topic_committed(worker, input->topic, &committed, error);
-        if (status != STATUS_OK) {
-            return status;
-        }
-    }
-    if (start == CONFIG_START_STOP && !committed) {
+    if (start == CONFIG_START_STOP) {
         return error_set(
             error, STATUS_FATAL, ERROR_OFFSET_LOST,
             "source \"%s\": topic %s has no committed offset and \"start\" is \"stop\"; "
             "say \"earliest\" or \"latest\" once",
             node->name, input->topic);
     }
-    return start_log_offset(worker, input, start == CONFIG_START_LATEST && !committed, &input->next,
-                            error);
+    return start_log_offset(worker, input, start == CONFIG_START_LATEST, &input->next, error);
 }
 
 /* Inputs of READY tasks get their beginning before they are assigned. */

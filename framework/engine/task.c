@@ -271,6 +271,10 @@ static enum status instance_open(struct instance *instance, struct error *error)
     free(instance->schedules);
     instance->schedules = NULL;
     instance->schedule_count = 0;
+    if (task->doom != STATUS_OK && task->failure.code != ERROR_OPERATOR) {
+        *error = task->failure; /* the store's failure keeps its code: recovery mends it */
+        return task->doom;
+    }
     const char *why = instance->fail_text[0] != 0 ? instance->fail_text
                       : task->failed              ? task->failure.text
                                                   : "it gave no reason";

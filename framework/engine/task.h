@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Task: one partition's share of a sub-topology: its instances, stores, timers and stream time. It
- * runs records and timers; it knows nothing of consumers, producers and offsets' commits
- * (transaction.h, recovery.h do).
+ * runs records and timers; it knows nothing of consumers, producers and offsets' commits: those are
+ * the units' behind machine.h.
  *
  * A *unit* is the handling of one record or of one due timer, in all nodes it reaches.
  *
  * Invariants
  *  1. A unit leaves everything or nothing: when it fails, its writes, timers and forwards in all
- * nodes are undone before task_run_* returns.
+ *     nodes are undone before task_run_* returns.
  *  2. Outputs of a unit are staged in the arena; the caller takes them from a clean unit, and
- * nobody sees those of a failed one.
+ *     nobody sees those of a failed one.
  *  3. Every write goes through task_write: into the store's open transaction, into `changes` (what
- * the changelog will get) and into the undo list, all three or none.
+ *     the changelog will get) and into the undo list, all three or none.
  *  4. The first failure of a unit decides its fate, whatever callers further up return.
  *  5. A doomed transaction stays doomed: every later call answers the same until the caller has
- * aborted.
+ *     aborted.
  *  6. Callbacks run only in state TASK_RUNNING (init and close: in any).
  *
  *            task_create         recovery           claim committed

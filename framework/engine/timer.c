@@ -233,14 +233,32 @@ static bool kind_due(const struct task *task, leat_time_kind kind, int64_t wall_
     return now != INT64_MIN && (durable || task->schedule_first[kind] <= now);
 }
 
+/* Reads what a cache has forgotten. A store that fails here fails again where that is handled. */
+static void timer_refresh(struct task *task, leat_time_kind kind)
+{
+    struct bytes stored;
+    struct instance *owner = NULL;
+    leat_timer timer;
+    struct error error;
+    if (!task->stateful || task->timer_known[kind]) {
+        return;
+    }
+    ensure(task->outputs == NULL); /* between units: the arena holds nothing */
+    enum status status = timer_first(task, kind, &stored, &owner, &timer, &error);
+    task->timer_known[kind] = status == STATUS_OK || status == STATUS_NOT_FOUND;
+}
+
 bool task_timer_due(struct task *task, int64_t wall_ms)
 {
+    timer_refresh(task, LEAT_STREAM_TIME);
+    timer_refresh(task, LEAT_WALL_TIME);
     return kind_due(task, LEAT_STREAM_TIME, wall_ms) || kind_due(task, LEAT_WALL_TIME, wall_ms);
 }
 
 int64_t task_next_wall(struct task *task)
 {
     ensure(task->state == TASK_RUNNING);
+    timer_refresh(task, LEAT_WALL_TIME);
     if (task->stateful && !task->timer_known[LEAT_WALL_TIME]) {
         return INT64_MIN; /* unknown: look */
     }
@@ -319,7 +337,7 @@ static enum status run_kind(struct task *task, leat_time_kind kind, int64_t wall
     if (task->stateful && (!task->timer_known[kind] || task->timer_first[kind] <= now)) {
         enum status status = timer_first(task, kind, &stored, &owner, &timer, error);
         if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
-            return status;
+            return task_store_failed(task, error);
         }
     }
     bool durable = owner != NULL && timer.time_ms <= now;

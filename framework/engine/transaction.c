@@ -4,21 +4,25 @@
  *
  * Invariants
  *  T1. Outputs, changelog records, stamps and offsets of a unit are in one broker transaction or in
- * none. T2. Offsets are sent after every record has been acknowledged, never before. T3. The
- * offsets of every input of every touched task are sent, changed or not; a transaction without
- *      offsets is never committed.
+ *      none.
+ *  T2. Offsets are sent after every record has been acknowledged, never before.
+ *  T3. The offsets of every input of every touched task are sent, changed or not; a transaction
+ *      without offsets is never committed.
  *  T4. A store learns of a transaction only after a definite OK. A time-out is neither yes nor no:
- * the same call is resumed until an answer or until the broker must have decided, then recovery
- * reads what is. T5. No epoch begins a transaction after one of its requests was answered by a
- * time-out or a broken connection: the producer is retired first. T6. A commit happens under the
- * assignment under which its transaction began: any assignment, revocation (other than the one
- * being answered) or loss since then aborts it.
+ *      the same call is resumed until an answer or until the broker must have decided, then recovery
+ *      reads what is.
+ *  T5. No epoch begins a transaction after one of its requests was answered by a time-out or a
+ *      broken connection: the producer is retired first.
+ *  T6. A commit happens under the assignment under which its transaction began: any assignment,
+ *      revocation (other than the one being answered) or loss since then aborts it.
  *
- *           touch             commit: flush        send_offsets        commit OK        stores
- *   IDLE ----------> OPEN ----------------> FLUSHED ----------> OFFERED ----------> DECIDED ---->
- * IDLE ^               |                        |                   |                   |
- *     +---------------+------------------------+-------------------+   (a store that fails here:
- *                  transaction_abort                                    recovery replays it)
+ *          touch          flush            send_offsets         commit OK           stores
+ *   IDLE --------> OPEN --------> FLUSHED --------------> OFFERED --------> DECIDED --------> IDLE
+ *     ^             |                |                       |
+ *     +-------------+----------------+-----------------------+
+ *                    transaction_abort
+ *
+ * From DECIDED it always goes on: a store that fails there is behind the log, and recovery replays it.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -271,6 +275,9 @@ static enum status send_offsets(struct worker *worker, struct error *error)
         worker->now_us + worker->config->broker.transaction_timeout_ms * INT64_C(1000);
     while (status == STATUS_RETRY && worker->now_us < deadline_us) {
         machine_sleep(worker, 5);
+        if (atomic_load(worker->options.stop) >= 2) {
+            break;
+        }
         status = producer_send_offsets(worker->producer, worker->consumer, offsets, count, error);
     }
     free(offsets);
@@ -302,7 +309,12 @@ static enum status apply(struct worker *worker, struct task *task, struct error 
     ensure(worker->transaction.state == TRANSACTION_DECIDED && task->sent_stamp.size > 0);
     int64_t stamp_offset = producer_last_offset(
         worker->producer, worker->changelog_topics[task->sub_index], task->partition);
-    ensure(stamp_offset >= task->position.next);
+    if (stamp_offset < task->position.next) {
+        return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
+                         "changelog %s has gone back to offset %" PRId64
+                         " while it was written: it was recreated under the running application",
+                         task->sub->changelog, stamp_offset);
+    }
     struct buffer swap = task->position_stamp;
     task->position_stamp = task->sent_stamp;
     task->sent_stamp = swap;
@@ -481,6 +493,7 @@ static void note_progress(struct worker *worker)
         uint64_t limit = (uint64_t)worker->config->commit.records;
         worker->unit_limit = worker->unit_limit >= limit / 2 ? limit : worker->unit_limit * 2;
         worker->backoff_ms = 0;
+        worker->fenced.count = 0;
     }
 }
 
@@ -502,7 +515,6 @@ enum status transaction_commit(struct worker *worker, struct error *error)
     transaction->committed_us = worker->now_us;
     transaction->gap_until_us = worker->now_us + worker->options.broker->commit_gap_us;
     atomic_fetch_add_explicit(&worker->counters.commits, 1, memory_order_relaxed);
-    worker->fenced.count = 0;
     return status == STATUS_OK ? retire_if_suspect(worker, error) : status;
 }
 
@@ -513,9 +525,7 @@ bool transaction_abort(struct worker *worker)
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         task_abort(task);
     }
-    if (transaction->state == TRANSACTION_DECIDED) {
-        ensure(false); /* transaction_commit never leaves it there */
-    }
+    ensure(transaction->state != TRANSACTION_DECIDED); /* transaction_commit goes on to IDLE */
     if (transaction->state != TRANSACTION_IDLE) {
         struct error error;
         enum status status = STATUS_RETRY;

@@ -5,10 +5,13 @@
  *
  * Invariants
  *  U1. A unit is judged once: clean (its outputs go to the transaction), or bad (undone, then
- * retries, then the policy of the node that failed). U2. Timers that a record makes due run before
- * it; those set in the past right after the unit that set them. U3. Nothing is called in a
- * transaction older than half its time-out (rule 10): it is committed first. U4. A unit whose
- * output the broker refused, or that was too slow three times, is bad without being called again.
+ *      retries, then the policy of the node that failed).
+ *  U2. Timers that a record makes due run before it; those set in the past right after the unit
+ *      that set them.
+ *  U3. Nothing is called in a transaction older than half its time-out (rule 10): it is committed
+ *      first.
+ *  U4. A unit whose output the broker refused, or that was too slow three times, is bad without
+ *      being called again; its skip is committed before another is judged.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -225,18 +228,21 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
     }
     char where[256];
     (void)snprintf(where, sizeof where, "a timer of task %s", task->name);
-    worker->transaction.units += 1;
     if (status == STATUS_BAD_RECORD) {
         struct judged *judged = find_judged(worker, task, UINT32_MAX, 0);
         bool refused = judged != NULL;
         if (refused) {
             judged->set = false;
         }
-        return bad_timer(worker, task, refused, where, error);
+        task->commit_requested = task->commit_requested || refused; /* as for a record */
+        status = bad_timer(worker, task, refused, where, error);
+        worker->transaction.units += worker->transaction.state == TRANSACTION_OPEN;
+        return status;
     }
     if (status != STATUS_OK) {
         return operator_failed(worker, where, status, error);
     }
+    worker->transaction.units += 1;
     worker->retries = 0;
     status = check_slow(worker, task, UINT32_MAX, 0, began_us, error);
     return status == STATUS_OK
@@ -342,6 +348,7 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
         *error = judged->error;
         error->status = status = STATUS_BAD_RECORD;
         judged->set = false;
+        task->commit_requested = true; /* its skip is durable before another record is judged */
     } else {
         status = call_record(worker, task, input, record, error);
     }

@@ -5,9 +5,9 @@
  *
  * Invariants
  *  W1. The inputs of a task with several partitions are run in order of timestamp across them; one
- * partition is never reordered. W2. next <= fetched for every input; what lies between is buffered
- * here. W3. Records of a task that does not run are dropped here: its next assignment brings them
- * again.
+ *      partition is never reordered.
+ *  W2. next <= fetched for every input; what lies between is buffered here.
+ *  W3. Records of a task that does not run are dropped here: its next assignment brings them again.
  */
 #include "base/log.h"
 #include "engine/machine.h"
@@ -42,6 +42,7 @@ void machine_tick_coarse(struct worker *worker)
 void machine_sleep(struct worker *worker, int64_t ms)
 {
     ensure(ms >= 0);
+    machine_tick(worker); /* also where it does not wait: callers look at the time */
     int64_t until_us = worker->now_us + ms * 1000;
     while (worker->now_us < until_us && !machine_stopping(worker)) {
         int64_t left_ms = (until_us - worker->now_us + 999) / 1000;
@@ -251,13 +252,14 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
                                 : " Nothing but its readers may delete records of this topic",
                          source ? "\" to \"earliest\" or \"latest\"" : "");
     }
+    if (start <= input->fetched && input->fetched <= end) {
+        worker->assign_needed = true; /* it is there after all: read on */
+        return STATUS_OK;
+    }
     log_warn("task", "offset %" PRId64 " of topic %s partition %" PRId32 " is lost, going on at %s",
              input->fetched, input->topic, input->partition,
              lost == CONFIG_LOST_EARLIEST ? "the start" : "the end");
-    group_release_buffers(worker, task);
-    for (size_t i = 0; i < task->input_count; i++) {
-        task->inputs[i].fetched = task->inputs[i].next;
-    }
+    group_release_buffer(worker, input);
     input->next = input->fetched = lost == CONFIG_LOST_EARLIEST ? start : end;
     worker->assign_needed = true;
     return transaction_touch(worker, task, error);
@@ -353,7 +355,10 @@ static enum status poll(struct worker *worker, bool *idle, struct error *error)
         }
     }
     if (status == STATUS_RETRY) {
-        log_warn("consumer", "%s", error->text);
+        if (worker->now_us - worker->trouble_us >= 1000000) {
+            worker->trouble_us = worker->now_us;
+            log_warn("consumer", "%s", error->text);
+        }
         machine_sleep(worker, 100);
         return STATUS_OK;
     }
@@ -365,6 +370,9 @@ static enum status poll(struct worker *worker, bool *idle, struct error *error)
 static enum status run_wall_timers(struct worker *worker, struct error *error)
 {
     ensure(!worker->lost && !worker->revoked);
+    if (worker->assign_pending) {
+        return STATUS_OK; /* nothing can be committed before the answer */
+    }
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_RUNNING && task_timer_due(task, machine_wall_ms(worker))) {
             enum status status = unit_run_timers(worker, task, error);
@@ -400,6 +408,7 @@ static void delete_read_records(struct worker *worker)
                 broker_delete_records(worker->options.broker, input->topic, input->partition,
                                       input->committed, &error) != STATUS_OK) {
                 log_warn("task", "records of %s are not deleted: %s", input->topic, error.text);
+                return; /* the others wait for the next time, not for this broker */
             }
         }
     }

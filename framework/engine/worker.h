@@ -35,8 +35,8 @@ struct topic_facts {
     const char *topic;
     int32_t partition_count;
     int64_t retention_delete_ms; /* of changelogs: delete.retention.ms */
-    const int64_t
-        *ends; /* until_end, sources: the end of each partition when the run began; else NULL */
+    bool committed;      /* sources with a `start`: the group had committed some of it before */
+    const int64_t *ends; /* until_end, sources: where each partition ended at start; else NULL */
 };
 
 enum continue_from { CONTINUE_NOTHING, CONTINUE_STATE, CONTINUE_OFFSETS, CONTINUE_EMPTY };

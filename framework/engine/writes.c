@@ -20,7 +20,7 @@ enum status task_store_failed(struct task *task, const struct error *error)
     }
     /* Whatever the store says, the transaction cannot go on. */
     enum status status = error->status == STATUS_FATAL ? STATUS_FATAL : STATUS_RETRY;
-    if (!task->failed && task->doom == STATUS_OK) {
+    if (task->doom == STATUS_OK) { /* also over a bad record: its undo could not be done */
         task->failure = *error;
         task->failure.status = status;
         task->failed = true;

@@ -84,6 +84,27 @@ static const struct config_node *find_either(const struct config_reader *reader,
     return written ? node : find(reader, second[0], second[1]);
 }
 
+/* The group is not polled between the tries of a record. */
+static enum status check_retries(const struct config_reader *reader, const struct config *config,
+                                 struct error *error)
+{
+    ensure(config->callback_timeout_ms > 0);
+    for (size_t i = 0; i < config->operator_count; i++) {
+        const struct config_operator *tried = &config->operators[i];
+        if (tried->retries > 0 &&
+            tried->backoff_ms > config->callback_timeout_ms / 2 / tried->retries) {
+            char limit[32];
+            config_key_format(KEY_DURATION, config->callback_timeout_ms, limit, sizeof limit);
+            return config_node_error(
+                reader, find(reader, "operators", tried->name), error,
+                "expected retries x backoff at most half of callback_timeout "
+                "(%s), found %lld x %lld ms; the group would give the worker up",
+                limit, (long long)tried->retries, (long long)tried->backoff_ms);
+        }
+    }
+    return STATUS_OK;
+}
+
 static enum status check_times(const struct config_reader *reader, const struct config *config,
                                struct error *error)
 {
@@ -118,7 +139,7 @@ static enum status check_times(const struct config_reader *reader, const struct 
                                  "expected 1 or more, or -1 for the broker's default, "
                                  "found 0");
     }
-    return STATUS_OK;
+    return check_retries(reader, config, error);
 }
 
 static const struct named_value *find_property(const struct config_properties *properties,
