@@ -2,7 +2,8 @@
 /*
  * Machine: the inside of a worker, shared by the units that make it up: worker.c (the loop),
  * unit.c (records and timers), transaction.c and publish.c (the commit cycle), group.c, recovery.c,
- * opening.c, restore.c, start.c and claim.c (R1-R10), ending.c (--until-end). Nobody else includes it.
+ * opening.c, restore.c, selfcheck.c, start.c and claim.c (R1-R10), ending.c (--until-end). Nobody
+ * else includes it.
  */
 #ifndef LEAT_ENGINE_MACHINE_H
 #define LEAT_ENGINE_MACHINE_H
@@ -251,6 +252,18 @@ enum status start_log_offset(struct worker *worker, const struct task_input *inp
                              int64_t *offset, struct error *error);
 /** Gives the inputs of READY tasks that were never committed their beginning. */
 enum status start_resolve(struct worker *worker, struct error *error);
+
+/* ---- selfcheck.c ---- */
+
+/** Writes down in `why` how two facts contradict each other; always true. */
+bool selfcheck_note(char *why, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/** Whether the last stamp (NULL = none) and the committed offsets differ, and how. */
+bool selfcheck_differs(struct worker *worker, struct task *task, const struct stamp *stamp,
+                       char *why, size_t size);
+/** STATUS_OK: --continue-from says how to go on, and the inputs are set; else why not. */
+enum status selfcheck_failed(struct worker *worker, struct task *task, const struct stamp *stamp,
+                             const char *why, struct error *error);
 
 /* ---- restore.c ---- */
 

@@ -76,119 +76,6 @@ void restore_end(struct worker *worker, struct task *task)
 
 /* ---- The end: R8 ---- */
 
-static const struct task_input *find_input(const struct task *task, const struct stamp_offset *at)
-{
-    for (size_t i = 0; i < task->input_count; i++) {
-        if (task->inputs[i].partition == at->partition &&
-            strcmp(task->inputs[i].topic, at->topic) == 0) {
-            return &task->inputs[i];
-        }
-    }
-    return NULL;
-}
-
-static bool stamp_has(const struct stamp *stamp, const struct task_input *input)
-{
-    for (uint32_t i = 0; i < stamp->offset_count; i++) {
-        if (stamp->offsets[i].partition == input->partition &&
-            strcmp(stamp->offsets[i].topic, input->topic) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool differs(char *why, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static bool differs(char *why, size_t size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(why, size, format, arguments);
-    va_end(arguments);
-    return true;
-}
-
-/* Whether the last stamp and the committed offsets contradict each other, and how. */
-static bool self_check_differs(struct worker *worker, struct task *task, const struct stamp *stamp,
-                               char *why, size_t size)
-{
-    ensure(stamp == NULL || stamp->sequence == task->sequence);
-    if (stamp != NULL && strcmp(stamp->application, worker->config->application) != 0) {
-        return differs(why, size, "the changelog belongs to application \"%s\"",
-                       stamp->application);
-    }
-    for (uint32_t i = 0; stamp != NULL && i < stamp->offset_count; i++) {
-        const struct stamp_offset *at = &stamp->offsets[i];
-        const struct task_input *input = find_input(task, at);
-        if (input == NULL) {
-            return differs(why, size,
-                           "the state holds topic %s partition %" PRId32 " up to offset %" PRId64
-                           ", which this topology does not read",
-                           at->topic, at->partition, at->offset);
-        }
-        if (input->committed == BROKER_NO_OFFSET) {
-            return differs(why, size,
-                           "the state holds topic %s partition %" PRId32 " up to offset %" PRId64
-                           ", but the group has committed nothing there (expired or deleted?)",
-                           at->topic, at->partition, at->offset);
-        }
-        if (input->committed != at->offset) {
-            return differs(why, size,
-                           "the state holds topic %s partition %" PRId32 " up to offset %" PRId64
-                           ", but the group's committed offset is %" PRId64,
-                           at->topic, at->partition, at->offset, input->committed);
-        }
-    }
-    for (size_t i = 0; i < task->input_count; i++) {
-        const struct task_input *input = &task->inputs[i];
-        if (input->committed != BROKER_NO_OFFSET && (stamp == NULL || !stamp_has(stamp, input))) {
-            return differs(why, size,
-                           "the group has committed offset %" PRId64
-                           " of topic %s partition %" PRId32
-                           ", but the changelog %s holds no state for it",
-                           input->committed, input->topic, input->partition, task->sub->changelog);
-        }
-    }
-    return false;
-}
-
-/* Rule of R8: a mismatch is first proven to be ours; then the user decides. */
-static enum status self_check_failed(struct worker *worker, struct task *task,
-                                     const struct stamp *stamp, const char *why,
-                                     struct error *error)
-{
-    ensure(task->state == TASK_RESTORING && why[0] != 0);
-    enum status status = claim_prove_owner(worker, task, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    /* Only until all have run once: what differs later is another matter, and another decision. */
-    enum continue_from from = worker->settled ? CONTINUE_NOTHING : worker->options.continue_from;
-    if (from == CONTINUE_NOTHING || (from == CONTINUE_STATE && stamp == NULL)) {
-        return error_set(error, STATUS_FATAL, ERROR_MISMATCH,
-                         "task %s: %s; nothing was processed. To go on: run --continue-from state "
-                         "(the state's offsets), offsets (the committed offsets, with the state as "
-                         "it is) or empty (the committed offsets, with an empty state)%s",
-                         task->name, why,
-                         from == CONTINUE_STATE ? "; there is no state to continue from" : "");
-    }
-    static const char *const names[] = {"", "state", "offsets", "empty"};
-    log_warn("recovery", "self-check failed, continuing from %s: %s task=%s", names[from], why,
-             task->name);
-    task->empty = from == CONTINUE_EMPTY;
-    for (size_t i = 0; i < task->input_count; i++) {
-        task->inputs[i].next = task->inputs[i].committed;
-    }
-    for (uint32_t i = 0; from == CONTINUE_STATE && i < stamp->offset_count; i++) {
-        struct task_input *input = (struct task_input *)find_input(task, &stamp->offsets[i]);
-        if (input != NULL) {
-            input->next = stamp->offsets[i].offset;
-        }
-    }
-    return STATUS_OK;
-}
-
 static enum status restore_finish(struct worker *worker, struct task *task, struct error *error)
 {
     ensure(task->state == TASK_RESTORING && task->restore != NULL && !task->writing);
@@ -203,18 +90,19 @@ static enum status restore_finish(struct worker *worker, struct task *task, stru
         }
     }
     if (!restore->torn && restore->run < CHANGELOG_STAMPS && restore->run < restore->stamps) {
-        restore->torn = differs(restore->why, sizeof restore->why,
-                                "the newest stamps of changelog %s are not dense: a transaction is "
-                                "missing before sequence %" PRIu64,
-                                task->sub->changelog, task->sequence);
+        restore->torn =
+            selfcheck_note(restore->why, sizeof restore->why,
+                           "the newest stamps of changelog %s are not dense: a transaction is "
+                           "missing before sequence %" PRIu64,
+                           task->sub->changelog, task->sequence);
     }
-    bool mismatch = self_check_differs(worker, task, stamped ? &stamp : NULL, why, sizeof why);
+    bool mismatch = selfcheck_differs(worker, task, stamped ? &stamp : NULL, why, sizeof why);
     for (size_t i = 0; i < task->input_count; i++) {
         task->inputs[i].next = task->inputs[i].committed;
     }
     if (mismatch || restore->torn) {
-        enum status status = self_check_failed(worker, task, stamped ? &stamp : NULL,
-                                               restore->torn ? restore->why : why, error);
+        enum status status = selfcheck_failed(worker, task, stamped ? &stamp : NULL,
+                                              restore->torn ? restore->why : why, error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -355,10 +243,10 @@ static void check_records(struct task *task, const struct broker_record *record,
     bool whole = restore->count == stamp->record_count;
     if ((whole && restore->checksum != stamp->checksum) || restore->count > stamp->record_count) {
         restore->torn =
-            differs(restore->why, sizeof restore->why,
-                    "changelog %s partition %" PRId32 ": the records before offset %" PRId64
-                    " are not those its stamp names",
-                    task->sub->changelog, task->partition, record->offset);
+            selfcheck_note(restore->why, sizeof restore->why,
+                           "changelog %s partition %" PRId32 ": the records before offset %" PRId64
+                           " are not those its stamp names",
+                           task->sub->changelog, task->partition, record->offset);
     }
 }
 
@@ -383,11 +271,11 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
         }
     }
     if (restore->last_sequence != 0 && stamp.sequence <= restore->last_sequence) {
-        restore->torn = differs(restore->why, sizeof restore->why,
-                                "changelog %s partition %" PRId32 ": stamp %" PRIu64
-                                " at offset %" PRId64 " follows stamp %" PRIu64,
-                                task->sub->changelog, task->partition, stamp.sequence,
-                                record->offset, restore->last_sequence);
+        restore->torn = selfcheck_note(restore->why, sizeof restore->why,
+                                       "changelog %s partition %" PRId32 ": stamp %" PRIu64
+                                       " at offset %" PRId64 " follows stamp %" PRIu64,
+                                       task->sub->changelog, task->partition, stamp.sequence,
+                                       record->offset, restore->last_sequence);
     }
     bool own = restore->continues && record->offset == task->position.next - 1;
     if (!own) {

@@ -9,8 +9,8 @@
  *  T3. The offsets of every input of every touched task are sent, changed or not; a transaction
  *      without offsets is never committed.
  *  T4. A store learns of a transaction only after a definite OK. A time-out is neither yes nor no:
- *      the same call is resumed until an answer or until the broker must have decided, then recovery
- *      reads what is.
+ *      the same call is resumed until an answer or until the broker must have decided, then
+ *      recovery reads what is.
  *  T5. No epoch begins a transaction after one of its requests was answered by a time-out or a
  *      broken connection: the producer is retired first.
  *  T6. A commit happens under the assignment under which its transaction began: any assignment,
@@ -22,7 +22,8 @@
  *     +-------------+----------------+-----------------------+
  *                    transaction_abort
  *
- * From DECIDED it always goes on: a store that fails there is behind the log, and recovery replays it.
+ * From DECIDED it always goes on: a store that fails there is behind the log, and recovery replays
+ * it.
  */
 #include "base/log.h"
 #include "engine/machine.h"
