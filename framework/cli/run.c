@@ -59,7 +59,7 @@ static int run_main(const struct command_line *line)
 const struct command command_run = {
     .name = "run",
     .arguments = "FILE",
-    .summary = "run a topology until SIGTERM, its end or a failure",
+    .summary = "Runs a topology until SIGTERM, its end or a failure.",
     .options = run_options,
     .argument_min = 1,
     .argument_max = 1,
