@@ -244,6 +244,11 @@ enum status group_revoked(struct worker *worker, struct error *error)
         }
         group_release_buffers(worker, task);
         group_free_slots(worker, task);
+        for (size_t i = 0; i < task->input_count; i++) {
+            /* An END event may have moved it past markers that no commit has covered. */
+            ensure(task->inputs[i].next >= task->inputs[i].committed);
+            task->inputs[i].next = task->inputs[i].committed;
+        }
         task_set_state(task, TASK_SUSPENDED);
         link = &task->next;
     }

@@ -175,18 +175,13 @@ static void supervise(struct member *members, size_t count, const struct runtime
 }
 
 static enum status run_members(const struct program *program, struct broker *broker,
-                               const struct runtime_options *options,
+                               const struct runtime_options *options, const sigset_t *signals,
                                const struct prepared_topics *topics, struct error *error)
 {
     ensure(program->config->workers > 0);
     size_t count = program->config->workers;
     struct member *members = memory_allocate(count * sizeof *members);
     atomic_int stop = 0;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     struct worker_options worker = {
         .program = program,
         .broker = broker,
@@ -207,7 +202,7 @@ static enum status run_members(const struct program *program, struct broker *bro
             pthread_create(&members[i].thread, NULL, member_main, &members[i]) == 0;
         ensure(members[i].started);
     }
-    supervise(members, count, options, &worker, &stop, &signals);
+    supervise(members, count, options, &worker, &stop, signals);
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
         pthread_join(members[i].thread, NULL);
@@ -245,6 +240,11 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     ensure(program->graph != NULL && broker != NULL);
     struct directory *lock = NULL;
     struct prepared_topics topics = {0};
+    sigset_t signals; /* from here on they wait for supervise */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
     enum status status = lock_instance(program->config, &lock, error);
     if (status == STATUS_OK) {
@@ -253,7 +253,7 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     if (status == STATUS_OK) {
         log_info("runtime", "starting application=%s instance=%s workers=%" PRIu32,
                  program->config->application, program->config->instance, program->config->workers);
-        status = run_members(program, broker, options, &topics, error);
+        status = run_members(program, broker, options, &signals, &topics, error);
     }
     prepare_finish(&topics);
     directory_unlock(lock);

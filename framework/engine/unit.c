@@ -49,10 +49,11 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
             ignored; /* what was done before the bad record; if not now, then by the next run */
         (void)transaction_commit(worker, &ignored);
     }
-    *error = why;
-    error->status = STATUS_FATAL;
-    error->code = ERROR_OPERATOR;
-    return error_prefix(error, "%s", where);
+    error_set(error, STATUS_FATAL, ERROR_OPERATOR,
+              "%s: %s; to go on without such records set \"on_error\": \"skip\" %s%s%s", where,
+              why.text, failed == NULL ? "in the topology file" : "on operator \"",
+              failed == NULL ? "" : failed->name, failed == NULL ? "" : "\"");
+    return STATUS_FATAL;
 }
 
 /* Whether a bad unit is to be run again (`retries`), after its `backoff`. False with a status other

@@ -217,7 +217,7 @@ static enum status read_entries(const struct config_reader *reader, const struct
 static enum status read_key(const struct config_reader *reader, const struct config_node *node,
                             const struct config_key *key, void *base, struct error *error)
 {
-    int64_t number;
+    int64_t number = 0;
     enum status status;
     switch (key->type) {
     case KEY_TEXT:

@@ -67,6 +67,7 @@ static void add_node(struct graph *graph, enum graph_kind kind, const char *name
 /* A sink has no output; sources and repartitions have one without a name. */
 static void add_outputs(struct graph_node *node, const struct graph_shape *shape)
 {
+    ensure(node->kind != GRAPH_OPERATOR || shape != NULL);
     if (node->kind == GRAPH_SINK) {
         return;
     }
@@ -179,6 +180,7 @@ static enum status find_output(const struct graph_build *build, const struct fee
     }
     char listed[256] = "";
     size_t used = 0;
+    ensure(build->shapes != NULL);
     const struct graph_shape *shape = &build->shapes[node->config_index];
     ensure(shape->output_count == node->output_count);
     for (uint32_t i = 0; i < node->output_count; i++) {
@@ -262,7 +264,7 @@ static enum status resolve_feeds(const struct graph_build *build, const struct c
 static enum status find_input(const struct graph_build *build, const struct config_input *input,
                               const struct graph_shape *shape, uint32_t *index)
 {
-    ensure(shape->input_count > 0);
+    ensure(shape != NULL && shape->input_count > 0);
     *index = 0;
     if (input->port == NULL) {
         return STATUS_OK;
@@ -328,6 +330,7 @@ static enum status check_use(const struct graph_build *build)
 {
     const struct config *config = build->config;
     bool useful = config->sink_count > 0;
+    ensure(config->operator_count == 0 || build->shapes != NULL);
     for (size_t i = 0; i < config->operator_count && !useful; i++) {
         useful = build->shapes[i].store_count > 0 || build->shapes[i].timers;
     }
