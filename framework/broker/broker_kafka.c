@@ -33,6 +33,7 @@ static void copy_properties(struct kafka_property_list *to, const struct broker_
 
 static void drop_properties(struct kafka_property_list *list)
 {
+    ensure(list->count == 0 || list->items != NULL);
     for (size_t i = 0; i < list->count; i++) {
         char *value = (char *)(uintptr_t)list->items[i].value;
         explicit_bzero(value, strlen(value));
@@ -45,6 +46,7 @@ static void drop_properties(struct kafka_property_list *list)
 static void kafka_close(struct broker *base)
 {
     struct broker_kafka *broker = (struct broker_kafka *)base;
+    ensure(broker->stable == NULL || broker->stable->rk != NULL);
     if (broker->stable != NULL) {
         kafka_handle_close(broker->stable);
         free(broker->stable);
@@ -59,7 +61,7 @@ static void kafka_close(struct broker *base)
     drop_properties(&broker->common);
     drop_properties(&broker->consumer);
     drop_properties(&broker->producer);
-    pthread_mutex_destroy(&broker->lock);
+    ensure(pthread_mutex_destroy(&broker->lock) == 0);
     free(broker);
 }
 
@@ -80,6 +82,7 @@ static const struct broker_ops kafka_ops = {
 
 static const char *bootstrap_servers(const struct broker_kafka *broker)
 {
+    ensure(broker->common.count == 0 || broker->common.items != NULL);
     for (size_t i = 0; i < broker->common.count; i++) {
         if (strcmp(broker->common.items[i].name, "bootstrap.servers") == 0 ||
             strcmp(broker->common.items[i].name, "metadata.broker.list") == 0) {
@@ -93,6 +96,7 @@ static const char *bootstrap_servers(const struct broker_kafka *broker)
  * does. */
 static enum status wait_connected(struct broker_kafka *broker, struct error *error)
 {
+    ensure(broker->probe.rk != NULL && bootstrap_servers(broker) != NULL);
     int64_t end = clock_monotonic_ms(clock_system()) + broker->connect_timeout_ms;
     for (;;) {
         int64_t rest = end - clock_monotonic_ms(clock_system());
@@ -104,11 +108,11 @@ static enum status wait_connected(struct broker_kafka *broker, struct error *err
             rd_kafka_metadata_destroy(metadata);
             return STATUS_OK;
         }
-        pthread_mutex_lock(&broker->lock);
+        ensure(pthread_mutex_lock(&broker->lock) == 0);
         bool denied = broker->denied;
         char trouble[sizeof broker->trouble];
         memcpy(trouble, broker->trouble, sizeof trouble);
-        pthread_mutex_unlock(&broker->lock);
+        ensure(pthread_mutex_unlock(&broker->lock) == 0);
         if (denied || rest <= 0) {
             return error_set(error, STATUS_FATAL, denied ? ERROR_DENIED : ERROR_NO_BROKER,
                              "no broker answers at %s within %lld ms%s%s",
@@ -122,6 +126,7 @@ static enum status wait_connected(struct broker_kafka *broker, struct error *err
 
 static enum status open_probe(struct broker_kafka *broker, struct error *error)
 {
+    ensure(broker->probe.rk == NULL);
     if (bootstrap_servers(broker) == NULL) {
         return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
                          "broker.properties lacks \"bootstrap.servers\" (HOST:PORT[,...])");
@@ -140,6 +145,7 @@ static enum status open_probe(struct broker_kafka *broker, struct error *error)
             return error->status;
         }
     }
+    ensure(broker->probe.rk != NULL);
     return wait_connected(broker, error);
 }
 
@@ -154,7 +160,7 @@ enum status broker_kafka_open(const struct broker_settings *settings, struct bro
     broker->transaction_timeout_ms = settings->transaction_timeout_ms;
     broker->callback_timeout_ms = settings->callback_timeout_ms;
     broker->prefetch_size = settings->prefetch_size;
-    pthread_mutex_init(&broker->lock, NULL);
+    ensure(pthread_mutex_init(&broker->lock, NULL) == 0);
     copy_properties(&broker->common, settings->common, settings->common_count);
     copy_properties(&broker->consumer, settings->consumer, settings->consumer_count);
     copy_properties(&broker->producer, settings->producer, settings->producer_count);

@@ -15,8 +15,11 @@
 
 enum { TAKE_OVER_TIMEOUT_MS = 1000, TRIM_BATCHES = 1000 };
 
+static const struct broker_ops local_broker_ops;
+
 static struct local_broker *local_of(struct broker *broker)
 {
+    ensure(broker->ops == &local_broker_ops);
     return (struct local_broker *)(void *)broker;
 }
 
@@ -29,6 +32,7 @@ static enum status read_begin(struct broker *broker, MDB_txn **txn, struct error
 
 static void local_close(struct broker *broker)
 {
+    ensure(local_of(broker)->environment != NULL);
     local_environment_close(local_of(broker)->environment);
     free(local_of(broker));
 }

@@ -16,6 +16,7 @@
 
 static struct broker_kafka *of(struct broker *base)
 {
+    ensure(base->ops != NULL && ((struct broker_kafka *)base)->probe.rk != NULL);
     return (struct broker_kafka *)base;
 }
 
@@ -52,6 +53,7 @@ static enum status request_wait(struct request *request, const char *what, struc
 
 static void request_finish(struct request *request)
 {
+    ensure(request->queue != NULL && request->options != NULL);
     if (request->answer != NULL) {
         rd_kafka_event_destroy(request->answer);
     }
@@ -103,6 +105,7 @@ enum status kafka_partition_count(struct broker_kafka *broker, const char *topic
 
 static int64_t entry_integer(const char *text, int64_t otherwise)
 {
+    ensure(text != NULL);
     int64_t value = 0;
     return sscanf(text, "%" SCNd64, &value) == 1 ? value : otherwise;
 }
@@ -129,6 +132,7 @@ static void read_entry(struct kafka_limits *limits, const char *name, const char
 
 static void read_entries(struct kafka_limits *limits, const rd_kafka_ConfigResource_t *resource)
 {
+    ensure(!limits->known);
     size_t count = 0;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
     for (size_t i = 0; i < count; i++) {
@@ -175,7 +179,8 @@ static enum status describe(struct broker_kafka *broker, struct kafka_limits *li
 
 static struct kafka_limits *find_limits(struct broker_kafka *broker, const char *topic)
 {
-    pthread_mutex_lock(&broker->lock);
+    ensure(topic != NULL);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     struct kafka_limits *limits = broker->limits;
     while (limits != NULL && strcmp(limits->name, topic) != 0) {
         limits = limits->next;
@@ -187,18 +192,19 @@ static struct kafka_limits *find_limits(struct broker_kafka *broker, const char 
         limits->next = broker->limits;
         broker->limits = limits;
     }
-    pthread_mutex_unlock(&broker->lock);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     return limits;
 }
 
 enum status kafka_limits_get(struct broker_kafka *broker, const char *topic, int64_t age_ms,
                              struct kafka_limits **out, struct error *error)
 {
+    ensure(age_ms >= 0);
     struct kafka_limits *limits = find_limits(broker, topic);
     int64_t now_us = clock_monotonic_us(clock_system());
-    pthread_mutex_lock(&broker->lock);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     bool fresh = limits->asked_us != INT64_MIN && now_us - limits->asked_us <= age_ms * 1000;
-    pthread_mutex_unlock(&broker->lock);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     *out = limits;
     if (fresh) {
         return STATUS_OK;
@@ -212,7 +218,7 @@ enum status kafka_limits_get(struct broker_kafka *broker, const char *topic, int
     if (status != STATUS_OK) {
         return status;
     }
-    pthread_mutex_lock(&broker->lock);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     limits->known = answer.known;
     limits->compacted = answer.compacted;
     limits->deleted = answer.deleted;
@@ -223,13 +229,14 @@ enum status kafka_limits_get(struct broker_kafka *broker, const char *topic, int
     limits->before_max_ms = answer.before_max_ms;
     limits->after_max_ms = answer.after_max_ms;
     limits->asked_us = now_us;
-    pthread_mutex_unlock(&broker->lock);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     return STATUS_OK;
 }
 
 enum status kafka_topic_get(struct broker *base, const char *name, struct broker_topic *topic,
                             struct error *error)
 {
+    ensure(topic != NULL);
     int32_t count = 0;
     enum status status = kafka_partition_count(of(base), name, &count, error);
     struct kafka_limits *limits = NULL;
@@ -239,14 +246,14 @@ enum status kafka_topic_get(struct broker *base, const char *name, struct broker
     if (status != STATUS_OK) { /* deleted between the two questions: the same answer */
         return status == STATUS_FATAL && error->code == ERROR_NO_TOPIC ? STATUS_NOT_FOUND : status;
     }
-    pthread_mutex_lock(&of(base)->lock);
+    ensure(pthread_mutex_lock(&of(base)->lock) == 0);
     *topic = (struct broker_topic){.partition_count = count,
                                    .compacted = limits->compacted,
                                    .deleted = limits->deleted,
                                    .max_message_size = limits->max_message_size,
                                    .retention_ms = limits->retention_ms,
                                    .delete_retention_ms = limits->delete_retention_ms};
-    pthread_mutex_unlock(&of(base)->lock);
+    ensure(pthread_mutex_unlock(&of(base)->lock) == 0);
     return STATUS_OK;
 }
 
@@ -326,6 +333,7 @@ static enum status create_once(struct broker_kafka *broker, const char *name, in
 
 static bool has_leaders(const struct rd_kafka_metadata *metadata, int32_t partitions)
 {
+    ensure(metadata->topic_cnt == 1);
     const struct rd_kafka_metadata_topic *topic = &metadata->topics[0];
     if (topic->err != RD_KAFKA_RESP_ERR_NO_ERROR || topic->partition_cnt != partitions) {
         return false;
@@ -370,6 +378,7 @@ enum status kafka_topic_create(struct broker *base, const char *name, int32_t pa
                                int32_t replication, const struct broker_property *properties,
                                size_t count, struct error *error)
 {
+    ensure(count == 0 || properties != NULL);
     enum status status =
         create_once(of(base), name, partitions, replication, properties, count, true, error);
     if (status == STATUS_BAD_CONFIG && strstr(error->text, "message.timestamp.") != NULL) {
@@ -409,6 +418,7 @@ enum status kafka_topic_delete(struct broker *base, const char *name, struct err
 enum status kafka_log_range(struct broker *base, const char *topic, int32_t partition,
                             int64_t *start, int64_t *end, struct error *error)
 {
+    ensure(topic != NULL && start != NULL && end != NULL);
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
         of(base)->probe.rk, topic, partition, start, end, KAFKA_REQUEST_MS);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -470,6 +480,7 @@ static void copy_metadata(char *to, const rd_kafka_topic_partition_t *item)
 {
     size_t size = item->metadata == NULL ? 0 : item->metadata_size;
     size = size < BROKER_METADATA_SIZE ? size : BROKER_METADATA_SIZE - 1;
+    ensure(size < BROKER_METADATA_SIZE);
     if (size > 0) {
         memcpy(to, item->metadata, size);
     }
@@ -480,6 +491,7 @@ enum status kafka_offsets_read(struct broker_offset *offsets, size_t count,
                                const rd_kafka_topic_partition_list_t *list, const char *what,
                                struct error *error)
 {
+    ensure(list != NULL && (count == 0 || offsets != NULL));
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *item = &list->elems[i];
         if (item->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -16,8 +16,11 @@
 
 #include <stdlib.h>
 
+static const struct consumer_ops consumer_ops;
+
 static struct kafka_consumer *of(struct consumer *base)
 {
+    ensure(base->ops == &consumer_ops);
     return (struct kafka_consumer *)base;
 }
 
@@ -93,6 +96,7 @@ static void consumer_drop(struct consumer *base, struct broker_record *record)
 /* A handle that has ended says so once in its queue; the reason is kept apart. */
 static enum status fatal_error(rd_kafka_t *rk, struct error *error)
 {
+    ensure(rk != NULL);
     char words[256] = "";
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(rk, words, sizeof words);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -110,6 +114,7 @@ static enum status fatal_error(rd_kafka_t *rk, struct error *error)
 static enum status missing_topic(struct kafka_consumer *consumer, const rd_kafka_message_t *from,
                                  struct error *error)
 {
+    ensure(kafka_error_missing(from->err));
     const char *topic = from->rkt == NULL ? NULL : rd_kafka_topic_name(from->rkt);
     int32_t count = 0;
     enum status status =
@@ -126,6 +131,7 @@ static enum status read_error(struct kafka_consumer *consumer, rd_kafka_t *rk,
                               const rd_kafka_message_t *from, struct consumer_event *event,
                               struct error *error)
 {
+    ensure(from->err != RD_KAFKA_RESP_ERR_NO_ERROR);
     struct kafka_slot *slot =
         from->rkt == NULL ? NULL : kafka_slots_find(&consumer->slots, from->rkt, from->partition);
     event->kind = CONSUMER_NOTHING;
@@ -171,6 +177,7 @@ static enum status read_error(struct kafka_consumer *consumer, rd_kafka_t *rk,
 static enum status take(struct kafka_consumer *consumer, rd_kafka_t *rk, rd_kafka_message_t *from,
                         struct consumer_event *event, struct error *error)
 {
+    ensure(from != NULL && event->kind == CONSUMER_NOTHING);
     enum status status = STATUS_OK;
     bool waiting = consumer->rebalance != CONSUMER_NOTHING;
     if (from->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -195,6 +202,7 @@ static bool report_rebalance(struct kafka_consumer *consumer, struct consumer_ev
         return false;
     }
     consumer->reported = true;
+    ensure(consumer->rebalance >= CONSUMER_ASSIGNED);
     event->kind = consumer->rebalance;
     if (event->kind == CONSUMER_ASSIGNED) {
         event->partitions = consumer->partitions;
@@ -205,6 +213,7 @@ static bool report_rebalance(struct kafka_consumer *consumer, struct consumer_ev
 
 static rd_kafka_message_t *next_message(struct kafka_consumer *consumer, int timeout_ms)
 {
+    ensure(timeout_ms >= 0);
     if (consumer->member.rk != NULL) {
         return rd_kafka_consumer_poll(consumer->member.rk, timeout_ms);
     }
@@ -273,6 +282,7 @@ static enum status consumer_next_restore(struct consumer *base, uint32_t number,
 
 static void stop_slot(struct kafka_slot *slot)
 {
+    ensure(slot->topic != NULL);
     kafka_reader_stop(slot->topic, slot->partition);
     if (slot->queue != NULL) {
         rd_kafka_queue_destroy(slot->queue);
@@ -296,6 +306,7 @@ static bool goes_on(struct kafka_slot *was, struct kafka_slots *fresh)
         is->paused != was->paused) {
         return false;
     }
+    ensure(is->queue == NULL);
     is->queue = was->queue;
     was->queue = NULL;
     return true;
@@ -305,6 +316,7 @@ static void pause_in_handle(struct kafka_consumer *consumer, const struct kafka_
                             bool paused)
 {
     rd_kafka_t *rk = through_reader(consumer, slot) ? consumer->reader.rk : consumer->member.rk;
+    ensure(rk != NULL);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, rd_kafka_topic_name(slot->topic), slot->partition);
     if (paused) {
@@ -339,6 +351,7 @@ static enum status replace_slots(struct kafka_consumer *consumer,
         if (!through_reader(consumer, slot) || slot->queue != NULL) {
             continue;
         }
+        ensure(consumer->reader.rk != NULL);
         if (slot->restore) {
             slot->queue = rd_kafka_queue_new(consumer->reader.rk);
         }
@@ -366,6 +379,7 @@ static enum status open_reader(struct kafka_consumer *consumer,
     enum status status =
         kafka_reader_open(&consumer->reader, consumer->broker, consumer->uncommitted, error);
     if (status == STATUS_OK && consumer->member.rk == NULL) {
+        ensure(consumer->queue == NULL);
         consumer->queue = rd_kafka_queue_new(consumer->reader.rk);
     }
     return status;
@@ -382,12 +396,14 @@ static void close_idle_reader(struct kafka_consumer *consumer)
             return;
         }
     }
+    ensure(consumer->queue == NULL); /* a plain reader's */
     kafka_handle_close(&consumer->reader);
 }
 
 static enum status consumer_set(struct consumer *base, const struct consumer_assignment *assignment,
                                 size_t count, struct error *error)
 {
+    ensure(count == 0 || assignment != NULL);
     struct kafka_consumer *consumer = of(base);
     if (consumer->rebalance == CONSUMER_REVOKED || consumer->rebalance == CONSUMER_LOST) {
         return error_set(error, STATUS_ABORT, ERROR_NOT_OWNER,

@@ -183,6 +183,7 @@ static struct verdict judge(rd_kafka_resp_err_t code)
 static enum status fill(struct error *error, struct verdict verdict, rd_kafka_resp_err_t code,
                         const char *what, const char *detail)
 {
+    ensure(what != NULL && verdict.status != STATUS_OK && verdict.code != ERROR_NONE);
     bool own_words = detail != NULL && *detail != 0;
     const char *words = own_words ? detail : rd_kafka_err2str(code);
     return error_set(error, verdict.status, verdict.code, "%s: %s%s%s", what, words,

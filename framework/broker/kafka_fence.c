@@ -18,6 +18,7 @@ enum { FIRST_SLICE_MS = 40, SCRATCH_LIMIT_MS = 1000, TAKE_OVER_MS = 1000 };
 enum status kafka_fence_open(struct kafka_handle *handle, struct broker_kafka *broker,
                              const char *id, void *owner, struct error *error)
 {
+    ensure(handle->rk == NULL);
     rd_kafka_conf_t *conf = kafka_conf(broker, KAFKA_PRODUCER, false, error);
     if (conf == NULL) {
         return error->status;
@@ -38,6 +39,7 @@ enum status kafka_fence_open(struct kafka_handle *handle, struct broker_kafka *b
 static enum status initialise(struct kafka_handle *handle, const char *id, int64_t timeout_ms,
                               struct error *error)
 {
+    ensure(handle->rk != NULL && id != NULL);
     rd_kafka_error_t *answer = rd_kafka_init_transactions(handle->rk, kafka_timeout(timeout_ms));
     if (answer == NULL) {
         return STATUS_OK;

@@ -20,11 +20,13 @@
 
 static struct kafka_consumer *of(struct consumer *base)
 {
+    ensure(((struct kafka_consumer *)base)->broker != NULL);
     return (struct kafka_consumer *)base;
 }
 
 void kafka_group_forget(struct kafka_consumer *consumer)
 {
+    ensure(consumer->partition_count == 0 || consumer->partitions != NULL);
     for (size_t i = 0; i < consumer->partition_count; i++) {
         free((char *)(uintptr_t)consumer->partitions[i].topic);
     }
@@ -41,6 +43,7 @@ void kafka_group_forget(struct kafka_consumer *consumer)
 /* Whether the group still counts us in: librdkafka empties the member id when it does not. */
 static bool is_member(const struct kafka_consumer *consumer)
 {
+    ensure(consumer->member.rk != NULL);
     char *id = rd_kafka_memberid(consumer->member.rk);
     bool member = id != NULL && *id != 0;
     rd_kafka_mem_free(consumer->member.rk, id);
@@ -50,7 +53,9 @@ static bool is_member(const struct kafka_consumer *consumer)
 static void record_assignment(struct kafka_consumer *consumer,
                               const rd_kafka_topic_partition_list_t *list)
 {
+    ensure(!consumer->closing && list != NULL);
     kafka_group_forget(consumer);
+    ensure(consumer->metadata == NULL && !consumer->answered);
     size_t count = (size_t)list->cnt;
     consumer->partitions = memory_allocate((count + 1) * sizeof *consumer->partitions);
     consumer->partition_count = count;
@@ -67,6 +72,7 @@ static void record_assignment(struct kafka_consumer *consumer,
 
 static void record_revocation(struct kafka_consumer *consumer)
 {
+    ensure(!consumer->closing && consumer->member.rk != NULL);
     bool unseen = consumer->rebalance == CONSUMER_ASSIGNED && !consumer->reported;
     if (unseen) { /* given and taken between two polls */
         kafka_group_forget(consumer);
@@ -85,6 +91,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 {
     struct kafka_handle *handle = opaque;
     struct kafka_consumer *consumer = handle->owner;
+    ensure(consumer != NULL && consumer->member.rk == rk);
     if (consumer->closing) {
         rd_kafka_assign(rk, NULL);
     } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
@@ -128,6 +135,7 @@ bool kafka_group_owns(struct consumer *base)
 
 enum status kafka_group_assign(struct kafka_consumer *consumer, struct error *error)
 {
+    ensure(consumer->member.rk != NULL);
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)consumer->slots.count);
     for (size_t i = 0; i < consumer->slots.count; i++) {
@@ -148,6 +156,7 @@ enum status kafka_group_assign(struct kafka_consumer *consumer, struct error *er
 
 enum status kafka_group_unassign(struct kafka_consumer *consumer, struct error *error)
 {
+    ensure(consumer->member.rk != NULL);
     kafka_group_forget(consumer);
     consumer->rebalance = CONSUMER_NOTHING;
     consumer->lost = false;
@@ -181,6 +190,7 @@ enum status kafka_group_committed(struct consumer *base, struct broker_offset *o
 static enum status subscribe(struct kafka_consumer *consumer,
                              const struct consumer_options *options, struct error *error)
 {
+    ensure(options->topic_count == 0 || options->topics != NULL);
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)options->topic_count);
     enum status status = STATUS_OK;
@@ -206,6 +216,7 @@ static enum status subscribe(struct kafka_consumer *consumer,
 enum status kafka_group_join(struct kafka_consumer *consumer,
                              const struct consumer_options *options, struct error *error)
 {
+    ensure(options->group != NULL && consumer->member.rk == NULL);
     rd_kafka_conf_t *conf = kafka_conf(consumer->broker, KAFKA_MEMBER, false, error);
     if (conf == NULL) {
         return error->status;

@@ -64,12 +64,14 @@ static const struct setting fixed[] = {
 
 static int role_bit(enum kafka_role role)
 {
+    ensure(role <= KAFKA_PRODUCER);
     return role == KAFKA_PRODUCER ? ON_PRODUCER : role == KAFKA_MEMBER ? ON_MEMBER : ON_READERS;
 }
 
 enum status kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value,
                            struct error *error)
 {
+    ensure(conf != NULL && name != NULL && value != NULL);
     char words[256];
     if (rd_kafka_conf_set(conf, name, value, words, sizeof words) == RD_KAFKA_CONF_OK) {
         return STATUS_OK;
@@ -89,6 +91,7 @@ enum status kafka_conf_set_integer(rd_kafka_conf_t *conf, const char *name, int6
 static enum status set_table(rd_kafka_conf_t *conf, const struct setting *table, size_t count,
                              enum kafka_role role, struct error *error)
 {
+    ensure(conf != NULL && table != NULL);
     for (size_t i = 0; i < count; i++) {
         if ((table[i].roles & role_bit(role)) == 0 || rd_kafka_version() < table[i].since) {
             continue;
@@ -105,6 +108,7 @@ static enum status set_properties(rd_kafka_conf_t *conf, const char *scope,
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct broker_property *property = &list->items[i];
+        ensure(property->name != NULL && property->value != NULL);
         char words[256];
         if (rd_kafka_conf_set(conf, property->name, property->value, words, sizeof words) ==
             RD_KAFKA_CONF_OK) {
@@ -121,6 +125,7 @@ static enum status set_properties(rd_kafka_conf_t *conf, const char *scope,
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
+    ensure(low <= high);
     return value < low ? low : value > high ? high : value;
 }
 
@@ -128,6 +133,7 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
 static enum status set_derived(rd_kafka_conf_t *conf, struct broker_kafka *broker,
                                enum kafka_role role, struct error *error)
 {
+    ensure(broker->prefetch_size >= 0 && broker->session_timeout_ms >= 0);
     if (role == KAFKA_PRODUCER) {
         return STATUS_OK;
     }
@@ -191,8 +197,9 @@ static bool remember_trouble(struct broker_kafka *broker, const char *text)
     const char *end = strstr(begin, " (after ");
     size_t size = end == NULL ? strlen(begin) : (size_t)(end - begin);
     size = size < sizeof broker->trouble ? size : sizeof broker->trouble - 1;
+    ensure(size < sizeof broker->trouble);
     int64_t now = clock_monotonic_ms(clock_system());
-    pthread_mutex_lock(&broker->lock);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     bool news = strncmp(broker->trouble, begin, size) != 0 || broker->trouble[size] != 0 ||
                 now - broker->trouble_ms >= TROUBLE_AGAIN_MS;
     if (news) {
@@ -201,7 +208,7 @@ static bool remember_trouble(struct broker_kafka *broker, const char *text)
     (void)snprintf(broker->trouble, sizeof broker->trouble, "%.*s", (int)size, begin);
     broker->denied = strstr(text, "uthentication") != NULL || strstr(text, "SSL") != NULL ||
                      strstr(text, "uthoriz") != NULL;
-    pthread_mutex_unlock(&broker->lock);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     return news;
 }
 
@@ -239,6 +246,7 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *name,
     (void)rk, (void)fd, (void)name, (void)id, (void)version, (void)correlation;
     (void)size, (void)rtt;
     struct kafka_handle *handle = opaque;
+    ensure(handle != NULL);
     enum { PRODUCE = 0, ADD_PARTITIONS = 24, ADD_OFFSETS = 25, END = 26, COMMIT_OFFSETS = 28 };
     bool ours = key == PRODUCE || key == ADD_PARTITIONS || key == ADD_OFFSETS || key == END ||
                 key == COMMIT_OFFSETS;
@@ -251,6 +259,7 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *name,
 static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
                                   char *words, size_t size)
 {
+    ensure(opaque != NULL);
     (void)conf, (void)words, (void)size;
     return rd_kafka_interceptor_add_on_response_received(rk, "leat", on_response, opaque);
 }
@@ -295,10 +304,11 @@ static void *watch(void *opaque)
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += DESTROY_LIMIT_MS / 1000;
-    pthread_mutex_lock(&watchdog->lock);
+    ensure(pthread_mutex_lock(&watchdog->lock) == 0);
     int code = 0;
     while (!watchdog->done && code != ETIMEDOUT) {
         code = pthread_cond_timedwait(&watchdog->ended, &watchdog->lock, &until);
+        ensure(code == 0 || code == ETIMEDOUT);
     }
     if (!watchdog->done) {
         log_error("librdkafka",
@@ -307,7 +317,7 @@ static void *watch(void *opaque)
                   watchdog->name, DESTROY_LIMIT_MS / 1000);
         _exit(1);
     }
-    pthread_mutex_unlock(&watchdog->lock);
+    ensure(pthread_mutex_unlock(&watchdog->lock) == 0);
     return NULL;
 }
 
@@ -322,10 +332,10 @@ void kafka_handle_close(struct kafka_handle *handle)
     (void)snprintf(name, sizeof name, "%s", watchdog.name);
     watchdog.name = name;
     pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&watchdog.ended, &attributes);
-    pthread_condattr_destroy(&attributes);
+    ensure(pthread_condattr_init(&attributes) == 0);
+    ensure(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    ensure(pthread_cond_init(&watchdog.ended, &attributes) == 0);
+    (void)pthread_condattr_destroy(&attributes);
     pthread_t thread;
     bool watched = pthread_create(&thread, NULL, watch, &watchdog) == 0;
 
@@ -333,12 +343,12 @@ void kafka_handle_close(struct kafka_handle *handle)
     handle->rk = NULL;
 
     if (watched) {
-        pthread_mutex_lock(&watchdog.lock);
+        ensure(pthread_mutex_lock(&watchdog.lock) == 0);
         watchdog.done = true;
-        pthread_cond_signal(&watchdog.ended);
-        pthread_mutex_unlock(&watchdog.lock);
-        pthread_join(thread, NULL);
+        ensure(pthread_cond_signal(&watchdog.ended) == 0);
+        ensure(pthread_mutex_unlock(&watchdog.lock) == 0);
+        ensure(pthread_join(thread, NULL) == 0);
     }
-    pthread_cond_destroy(&watchdog.ended);
-    pthread_mutex_destroy(&watchdog.lock);
+    ensure(pthread_cond_destroy(&watchdog.ended) == 0);
+    ensure(pthread_mutex_destroy(&watchdog.lock) == 0);
 }

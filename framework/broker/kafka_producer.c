@@ -33,8 +33,11 @@ enum {
     LIMITS_AGE_MS = 60000
 };
 
+static const struct producer_ops producer_ops;
+
 static struct kafka_producer *of(struct producer *base)
 {
+    ensure(base->ops == &producer_ops);
     return (struct kafka_producer *)base;
 }
 
@@ -43,6 +46,7 @@ static struct kafka_producer *of(struct producer *base)
 static void note_refusal(struct kafka_producer *producer, const rd_kafka_message_t *record)
 {
     struct kafka_output_topic *topic = rd_kafka_topic_opaque(record->rkt);
+    ensure(topic != NULL);
     if (producer->refused) {
         bool same =
             topic == producer->refused_topic && record->partition == producer->refused_partition;
@@ -58,6 +62,7 @@ static void note_refusal(struct kafka_producer *producer, const rd_kafka_message
 
 static void note_failure(struct kafka_producer *producer, const rd_kafka_message_t *record)
 {
+    ensure(record->err != RD_KAFKA_RESP_ERR_NO_ERROR);
     if (record->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
         record->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) {
         producer->failed = producer->failed || !producer->refused;
@@ -98,6 +103,7 @@ void kafka_producer_report(rd_kafka_t *rk, const rd_kafka_message_t *record, voi
 
 enum status kafka_producer_fatal(struct kafka_producer *producer, struct error *error)
 {
+    ensure(producer->handle.rk != NULL);
     char words[256] = "";
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(producer->handle.rk, words, sizeof words);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -128,6 +134,7 @@ static void drop_topic(struct kafka_output_topic *topic)
 static enum status learn_topic(struct kafka_producer *producer, struct kafka_output_topic *topic,
                                struct error *error)
 {
+    ensure(topic->handle == NULL && producer->handle.rk != NULL);
     rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(producer->handle.rk);
     rd_kafka_topic_conf_set_opaque(conf, topic);
     topic->handle = rd_kafka_topic_new(producer->handle.rk, topic->name, conf);
@@ -169,9 +176,9 @@ static enum status make_topic(struct kafka_producer *producer, const char *name,
     for (int32_t i = 0; i < count; i++) {
         topic->partitions[i].offset = BROKER_NO_OFFSET;
     }
-    pthread_mutex_lock(&producer->broker->lock);
+    ensure(pthread_mutex_lock(&producer->broker->lock) == 0);
     topic->limits = *limits;
-    pthread_mutex_unlock(&producer->broker->lock);
+    ensure(pthread_mutex_unlock(&producer->broker->lock) == 0);
     topic->shared = limits;
     status = learn_topic(producer, topic, error);
     if (status != STATUS_OK) {
@@ -294,6 +301,7 @@ static rd_kafka_error_t *produce(struct kafka_producer *producer,
                                  const struct kafka_output_topic *topic,
                                  const struct broker_output *output, rd_kafka_headers_t *headers)
 {
+    ensure(topic->handle != NULL);
     /* 0 would mean "now" */
     int64_t timestamp = output->timestamp_ms == 0 ? 1 : output->timestamp_ms;
     rd_kafka_vu_t items[8] = {
@@ -313,6 +321,7 @@ static rd_kafka_error_t *produce(struct kafka_producer *producer,
 static enum status not_taken(struct kafka_producer *producer, rd_kafka_error_t *answer,
                              struct error *error)
 {
+    ensure(answer != NULL);
     rd_kafka_resp_err_t code = rd_kafka_error_code(answer);
     enum status status = kafka_producer_fatal(producer, error);
     if (status == STATUS_OK) {
@@ -327,6 +336,7 @@ static enum status not_taken(struct kafka_producer *producer, rd_kafka_error_t *
 
 static void flush_batch(struct kafka_producer *producer, struct kafka_written *written)
 {
+    ensure(producer->handle.rk != NULL);
     rd_kafka_flush(producer->handle.rk, kafka_timeout(producer->broker->transaction_timeout_ms));
     written->unsent = 0;
     producer->since_flush = 0;
@@ -397,6 +407,7 @@ static enum status producer_put(struct producer *base, const struct broker_outpu
 /* A refused batch of several records: which one is not known. Smaller ones next time. */
 static enum status search_refused(struct kafka_producer *producer, struct error *error)
 {
+    ensure(producer->refused_count > 1 && producer->refused_topic != NULL);
     int narrow = (int)(producer->refused_count / NARROW_STEP);
     narrow = narrow < 1 ? 1 : narrow;
     atomic_store(&producer->refused_topic->shared->narrow, narrow);
@@ -417,6 +428,7 @@ static bool producer_has_refused(struct producer *base, uint64_t *origin, struct
         return false;
     }
     *origin = producer->refused_origin;
+    ensure(producer->refused_topic != NULL && producer->failure.code != ERROR_NONE);
     *error = producer->failure;
     error->status = STATUS_BAD_RECORD;
     return true;
@@ -424,6 +436,7 @@ static bool producer_has_refused(struct producer *base, uint64_t *origin, struct
 
 static enum status flush_outcome(struct kafka_producer *producer, struct error *error)
 {
+    ensure(producer->reported <= producer->queued);
     enum status status = kafka_producer_fatal(producer, error);
     if (status != STATUS_OK) {
         return status;
@@ -432,6 +445,7 @@ static enum status flush_outcome(struct kafka_producer *producer, struct error *
         return search_refused(producer, error);
     }
     if (producer->refused) {
+        ensure(producer->refused_count == 1);
         atomic_store(&producer->refused_topic->shared->narrow, 0);
         *error = producer->failure;
         error->status = STATUS_BAD_RECORD;
@@ -451,6 +465,7 @@ static enum status flush_outcome(struct kafka_producer *producer, struct error *
 static enum status producer_drain(struct producer *base, int64_t timeout_ms, struct error *error)
 {
     struct kafka_producer *producer = of(base);
+    ensure(producer->ready);
     int64_t end = clock_monotonic_ms(clock_system()) + timeout_ms;
     while (producer->queued != producer->reported && !producer->failed) {
         int64_t rest = end - clock_monotonic_ms(clock_system());
@@ -500,8 +515,8 @@ static void producer_end(struct producer *base)
         drop_topic(producer->topics[i]);
     }
     free(producer->topics);
-    pthread_cond_destroy(&producer->changed);
-    pthread_mutex_destroy(&producer->lock);
+    ensure(pthread_cond_destroy(&producer->changed) == 0);
+    ensure(pthread_mutex_destroy(&producer->lock) == 0);
     free(producer->id);
     free(producer);
 }
@@ -525,6 +540,7 @@ static bool uses_compression(const struct kafka_property_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->items[i].name;
+        ensure(name != NULL);
         if ((strcmp(name, "compression.type") == 0 || strcmp(name, "compression.codec") == 0) &&
             strcmp(list->items[i].value, "none") != 0) {
             return true;
@@ -536,6 +552,7 @@ static bool uses_compression(const struct kafka_property_list *list)
 enum status kafka_producer_open(struct broker *base, const char *id, struct producer **out,
                                 struct error *error)
 {
+    ensure(out != NULL);
     struct kafka_producer *producer = memory_allocate(sizeof *producer);
     producer->base.ops = &producer_ops;
     producer->broker = (struct broker_kafka *)base;
@@ -543,12 +560,12 @@ enum status kafka_producer_open(struct broker *base, const char *id, struct prod
     producer->compresses = uses_compression(&producer->broker->common) ||
                            uses_compression(&producer->broker->producer);
     producer->handle.owner = producer;
-    pthread_mutex_init(&producer->lock, NULL);
+    ensure(pthread_mutex_init(&producer->lock, NULL) == 0);
     pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&producer->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    ensure(pthread_condattr_init(&attributes) == 0);
+    ensure(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    ensure(pthread_cond_init(&producer->changed, &attributes) == 0);
+    (void)pthread_condattr_destroy(&attributes);
     enum status status = STATUS_OK;
     if (id != NULL) {
         status = kafka_producer_fence(producer, error);
@@ -560,6 +577,7 @@ enum status kafka_producer_open(struct broker *base, const char *id, struct prod
         producer_end(&producer->base);
         return status;
     }
+    ensure(producer->ready || producer->fencing);
     *out = &producer->base;
     return STATUS_OK;
 }

@@ -14,6 +14,7 @@ enum { BLOCKING_READ_MS = 1500 };
 enum status kafka_reader_open(struct kafka_handle *handle, struct broker_kafka *broker,
                               bool uncommitted, struct error *error)
 {
+    ensure(handle->rk == NULL);
     rd_kafka_conf_t *conf = kafka_conf(broker, KAFKA_READER, uncommitted, error);
     return conf == NULL ? error->status
                         : kafka_handle_open(handle, broker, KAFKA_READER, conf, error);
@@ -46,9 +47,9 @@ void kafka_reader_stop(rd_kafka_topic_t *topic, int32_t partition)
 static enum status stable_handle(struct broker_kafka *broker, struct kafka_handle **out,
                                  struct error *error)
 {
-    pthread_mutex_lock(&broker->lock);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     *out = broker->stable;
-    pthread_mutex_unlock(&broker->lock);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     if (*out != NULL) {
         return STATUS_OK;
     }
@@ -58,13 +59,14 @@ static enum status stable_handle(struct broker_kafka *broker, struct kafka_handl
         free(fresh);
         return status;
     }
-    pthread_mutex_lock(&broker->lock);
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
     if (broker->stable == NULL) {
         broker->stable = fresh;
         fresh = NULL;
     }
     *out = broker->stable;
-    pthread_mutex_unlock(&broker->lock);
+    ensure(*out != NULL);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
     if (fresh != NULL) { /* another thread was first */
         kafka_handle_close(fresh);
         free(fresh);
@@ -82,6 +84,7 @@ static enum status last_stable_offset(struct broker_kafka *broker, const char *t
         return status;
     }
     int64_t start = 0;
+    ensure(stable != NULL && stable->rk != NULL);
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(stable->rk, topic, partition,
                                                                 &start, offset, BLOCKING_READ_MS);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ? STATUS_OK
@@ -91,6 +94,7 @@ static enum status last_stable_offset(struct broker_kafka *broker, const char *t
 static enum status copy_header(const rd_kafka_message_t *record, const char *header, char *value,
                                size_t value_size)
 {
+    ensure(value_size > 0);
     rd_kafka_headers_t *headers = NULL;
     const void *data = NULL;
     size_t size = 0;
@@ -108,6 +112,7 @@ static enum status copy_header(const rd_kafka_message_t *record, const char *hea
 static enum status read_header(rd_kafka_queue_t *queue, int64_t offset, const char *header,
                                char *value, size_t value_size, struct error *error)
 {
+    ensure(queue != NULL && header != NULL);
     int64_t end = clock_monotonic_ms(clock_system()) + BLOCKING_READ_MS;
     for (;;) {
         int64_t rest = end - clock_monotonic_ms(clock_system());

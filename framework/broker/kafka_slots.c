@@ -85,6 +85,7 @@ void kafka_slots_finish(struct kafka_slots *slots)
 
 struct kafka_slot *kafka_slots_get(const struct kafka_slots *slots, uint32_t slot)
 {
+    ensure(slots->slot_end == 0 || slots->by_slot != NULL);
     return slot < slots->slot_end ? slots->by_slot[slot] : NULL;
 }
 

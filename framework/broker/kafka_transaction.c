@@ -21,6 +21,7 @@
 
 static struct kafka_producer *of(struct producer *base)
 {
+    ensure(((struct kafka_producer *)base)->broker != NULL);
     return (struct kafka_producer *)base;
 }
 
@@ -29,15 +30,16 @@ static struct kafka_producer *of(struct producer *base)
 static void *fence(void *opaque)
 {
     struct kafka_producer *producer = opaque;
+    ensure(producer->id != NULL);
     struct error error = {0};
     enum status status = kafka_fence(&producer->handle, producer->broker, producer->id, producer,
                                      &producer->stop, &error);
-    pthread_mutex_lock(&producer->lock);
+    ensure(pthread_mutex_lock(&producer->lock) == 0);
     producer->fence_status = status;
     producer->fence_error = error;
     producer->fenced = true;
-    pthread_cond_signal(&producer->changed);
-    pthread_mutex_unlock(&producer->lock);
+    ensure(pthread_cond_signal(&producer->changed) == 0);
+    ensure(pthread_mutex_unlock(&producer->lock) == 0);
     return NULL;
 }
 
@@ -56,7 +58,7 @@ void kafka_producer_unfence(struct kafka_producer *producer)
 {
     if (producer->fencing) {
         atomic_store(&producer->stop, true);
-        pthread_join(producer->thread, NULL);
+        ensure(pthread_join(producer->thread, NULL) == 0);
         producer->fencing = false;
     }
 }
@@ -68,13 +70,14 @@ static bool wait_fenced(struct kafka_producer *producer, int64_t timeout_ms)
     int64_t ns = until.tv_nsec + timeout_ms % 1000 * 1000000;
     until.tv_sec += timeout_ms / 1000 + ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
-    pthread_mutex_lock(&producer->lock);
+    ensure(pthread_mutex_lock(&producer->lock) == 0);
     int code = 0;
     while (!producer->fenced && code != ETIMEDOUT) {
         code = pthread_cond_timedwait(&producer->changed, &producer->lock, &until);
+        ensure(code == 0 || code == ETIMEDOUT);
     }
     bool fenced = producer->fenced;
-    pthread_mutex_unlock(&producer->lock);
+    ensure(pthread_mutex_unlock(&producer->lock) == 0);
     return fenced;
 }
 
@@ -89,7 +92,7 @@ enum status kafka_producer_ready(struct producer *base, int64_t timeout_ms, stru
             return error_set(error, STATUS_RETRY, ERROR_TIMED_OUT,
                              "fencing transactional.id %s is not answered yet", producer->id);
         }
-        pthread_join(producer->thread, NULL);
+        ensure(pthread_join(producer->thread, NULL) == 0);
         producer->fencing = false;
     }
     if (producer->fence_status != STATUS_OK) {
@@ -123,6 +126,7 @@ enum status kafka_producer_send_offsets(struct producer *base, struct consumer *
                                         struct error *error)
 {
     struct kafka_producer *producer = of(base);
+    ensure(producer->ready && count > 0 && offsets != NULL);
     const rd_kafka_consumer_group_metadata_t *metadata = kafka_consumer_metadata(consumer);
     if (metadata == NULL) {
         return error_set(error, STATUS_ABORT, ERROR_NOT_OWNER,
@@ -139,6 +143,7 @@ enum status kafka_producer_send_offsets(struct producer *base, struct consumer *
 enum status kafka_producer_commit(struct producer *base, int64_t timeout_ms, struct error *error)
 {
     struct kafka_producer *producer = of(base);
+    ensure(producer->ready);
     bool asked_before = producer->committing;
     producer->committing = true;
     rd_kafka_error_t *answer =

@@ -17,6 +17,7 @@ static const char **subscribed(const struct local_group *group, size_t *count)
         most += group->members[i].topic_count;
     }
     const char **names = memory_allocate(most * sizeof *names);
+    ensure(most == 0 || names != NULL);
     *count = 0;
     for (size_t i = 0; i < group->count; i++) {
         for (size_t j = 0; j < group->members[i].topic_count; j++) {
@@ -31,6 +32,7 @@ static const char **subscribed(const struct local_group *group, size_t *count)
             memmove(&names[at + 1], &names[at], (*count - at) * sizeof *names);
             names[at] = name;
             *count += 1;
+            ensure(*count <= most);
         }
     }
     return names;
@@ -83,6 +85,7 @@ static void assign_topic(struct local_group *group, const char *topic, int32_t p
 enum status local_assign(struct local_environment *environment, MDB_txn *txn,
                          struct local_group *group, struct error *error)
 {
+    ensure(group->preparing);
     for (size_t i = 0; i < group->count; i++) {
         local_assigned_clear(&group->members[i]);
     }
@@ -105,6 +108,7 @@ enum status local_fingerprint(struct local_environment *environment, MDB_txn *tx
                               const struct local_group *group, uint32_t *fingerprint,
                               struct error *error)
 {
+    ensure(group->count == 0 || group->members != NULL);
     size_t count = 0;
     const char **names = subscribed(group, &count);
     enum status status = STATUS_OK;

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 1, FLAG_SPARSE = 1, HEADER_SIZE = 32, HEADER_OVERHEAD = 12 };
+enum { FORMAT = 1, FLAG_SPARSE = 1, HEADER_SIZE = 32, HEADER_OVERHEAD = 12, VARINT_MOST = 10 };
 
 _Static_assert(sizeof(struct local_batch_header) == HEADER_SIZE, "the header has no padding");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "batches are stored little-endian");
+_Static_assert(5 * VARINT_MOST + 4 <= LOCAL_RECORD_OVERHEAD,
+               "five varints and the size of the headers");
 
 static uint8_t *varint_put(uint8_t *at, uint64_t value)
 {
@@ -272,6 +274,7 @@ static inline const uint8_t *view_get(const uint8_t *at, const uint8_t *end, uin
 
 bool local_reader_next(struct local_reader *reader, struct local_record *record)
 {
+    ensure(reader->at <= reader->end);
     if (reader->left == 0) {
         return false;
     }

@@ -45,6 +45,7 @@ struct local_compaction *local_compaction_create(struct local_environment *envir
                                                  uint32_t topic, int32_t partition,
                                                  int64_t delete_retention_ms)
 {
+    ensure(environment != NULL && partition >= 0);
     struct local_compaction *compaction = memory_allocate(sizeof *compaction);
     compaction->environment = environment;
     compaction->topic = topic;
@@ -352,6 +353,7 @@ static enum status slice_work(struct local_environment *environment, MDB_txn *tx
                               struct error *error)
 {
     struct slice *slice = argument;
+    ensure(slice->compaction->stage == STAGE_REWRITE && slice->builder.sparse);
     const struct local_compaction *compaction = slice->compaction;
     struct local_partition row;
     slice->untouched = false;
@@ -369,6 +371,7 @@ static enum status slice_work(struct local_environment *environment, MDB_txn *tx
     /* Small batches are joined even where every record stays. */
     bool worth = slice->dropped > 0 || slice->count > 4 * slice->builder.count;
     int64_t size = worth ? (int64_t)slice->builder.data.size : slice->size;
+    ensure(!worth || slice->count > 0);
     if (status == STATUS_OK && worth) {
         status = slice_replace(slice, txn, error);
     }

@@ -193,6 +193,7 @@ static enum status slot_fetch(struct local_consumer *local, struct slot *slot,
 static enum status slot_poll(struct local_consumer *local, struct slot *slot,
                              struct consumer_event *event, struct error *error)
 {
+    ensure(!slot->stopped || slot->block == NULL);
     enum status status = STATUS_NOT_FOUND;
     while (status == STATUS_NOT_FOUND) {
         if (slot->block != NULL) {
@@ -320,6 +321,7 @@ static enum status local_poll(struct consumer *consumer, int64_t timeout_ms,
 
 static struct slot *slot_find(struct local_consumer *local, uint32_t number)
 {
+    ensure(local->slot_count == 0 || local->slots != NULL);
     for (size_t i = 0; i < local->slot_count; i++) {
         if (local->slots[i].number == number) {
             return &local->slots[i];
@@ -405,6 +407,7 @@ static enum status local_unassign(struct consumer *consumer, struct error *error
 {
     struct local_consumer *local = local_of(consumer);
     slots_clear(local);
+    ensure(local->slot_count == 0 && local->current == 0);
     return local->membership == NULL ? STATUS_OK
                                      : local_membership_unassigned(local->membership, error);
 }
@@ -444,6 +447,7 @@ static enum status local_committed(struct consumer *consumer, struct broker_offs
 
 static bool local_owns(struct consumer *consumer)
 {
+    ensure(local_of(consumer)->environment != NULL);
     struct local_consumer *local = local_of(consumer);
     return local->membership == NULL || local_membership_owns(local->membership);
 }

@@ -263,6 +263,7 @@ static enum status databases_open(struct local_environment *environment, MDB_txn
         {"facts", &environment->facts},   {"graves", &environment->graves},
     };
     for (size_t i = 0; i < DATABASES; i++) {
+        ensure(databases[i].name != NULL && databases[i].dbi != NULL);
         int result = mdb_dbi_open(txn, databases[i].name, MDB_CREATE, databases[i].dbi);
         if (result != 0) {
             return local_failed(environment, result, "open a database", error);

@@ -51,6 +51,7 @@ static enum status fence_work(struct local_environment *environment, MDB_txn *tx
                               struct error *error)
 {
     struct fencing *fencing = argument;
+    ensure(fencing->id != NULL);
     enum status status = epoch_read(environment, txn, fencing->id, &fencing->epoch, error);
     if (status != STATUS_OK) {
         return status;

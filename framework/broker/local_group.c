@@ -16,6 +16,7 @@ static int64_t now_ms(void)
 
 struct local_group_member *local_group_find(struct local_group *group, const char *id)
 {
+    ensure(*id != 0);
     for (size_t i = 0; i < group->count; i++) {
         if (strcmp(group->members[i].id, id) == 0) {
             return &group->members[i];
@@ -27,6 +28,7 @@ struct local_group_member *local_group_find(struct local_group *group, const cha
 struct local_group_member *local_group_find_instance(struct local_group *group,
                                                      const char *instance)
 {
+    ensure(instance != NULL);
     for (size_t i = 0; i < group->count && *instance != 0; i++) {
         if (strcmp(group->members[i].instance, instance) == 0) {
             return &group->members[i];
@@ -89,6 +91,7 @@ static int member_order(const void *a, const void *b)
 
 static void group_sort(struct local_group *group)
 {
+    ensure(group->count > 0 && group->members != NULL);
     if (group->count > 1) {
         qsort(group->members, group->count, sizeof *group->members, member_order);
     }
@@ -125,7 +128,9 @@ static bool same_topics(const struct local_group_member *member,
 
 static void topics_set(struct local_group_member *member, const struct local_joining *joining)
 {
+    ensure(joining->topic_count == 0 || joining->topics != NULL);
     topics_clear(member);
+    ensure(member->topic_count == 0);
     member->topics = memory_allocate(joining->topic_count * sizeof *member->topics);
     for (size_t i = 0; i < joining->topic_count; i++) {
         member->topics[i] = memory_text(joining->topics[i]);
@@ -236,6 +241,7 @@ static bool silent(const struct local_group *group, const struct local_group_mem
 static enum status give_up(struct local_environment *environment, MDB_txn *txn,
                            struct local_group *group, struct error *error)
 {
+    ensure(group->count == 0 || group->members != NULL);
     uint64_t grace = 0;
     enum status status = local_fact(environment, txn, "grace", 0, &grace, error);
     if (status != STATUS_OK) {
@@ -245,6 +251,7 @@ static enum status give_up(struct local_environment *environment, MDB_txn *txn,
     bool rebooted = group->boot != local_boot();
     for (size_t i = group->count; i-- > 0;) {
         bool gone = rebooted || (now >= (int64_t)grace && silent(group, &group->members[i], now));
+        ensure(i < group->count);
         if (gone) {
             log_info("broker", "member given up member=%s instance=%s rebooted=%d",
                      group->members[i].id, group->members[i].instance, rebooted);

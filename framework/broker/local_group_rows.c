@@ -17,6 +17,7 @@ struct row {
 
 static const uint8_t *row_take(struct row *row, size_t size)
 {
+    ensure(row->at <= row->end);
     static const uint8_t none[8] = {0};
     if (row->bad || size > (size_t)(row->end - row->at)) {
         row->bad = true;
@@ -51,6 +52,7 @@ static size_t row_count(struct row *row)
 
 static char *row_text(struct row *row)
 {
+    ensure(row->at <= row->end);
     uint32_t size = row_u32(row);
     const uint8_t *at = row_take(row, size);
     char *text = memory_allocate(row->bad ? 1 : (size_t)size + 1);
@@ -82,6 +84,7 @@ static void member_read(struct row *row, struct local_group_member *member)
     member->session_ms = row_i64(row);
     member->rebalance_ms = row_i64(row);
     member->renewed_ms = row_i64(row);
+    row->bad = row->bad || member->session_ms <= 0 || member->rebalance_ms <= 0;
     member->answered = row_u32(row) != 0;
     size_t topics = row_count(row);
     member->topics = memory_allocate(topics * sizeof *member->topics);
@@ -144,7 +147,7 @@ enum status local_group_load(struct local_environment *environment, MDB_txn *txn
     for (size_t i = 0; i < count; i++) {
         member_read(&row, &group->members[group->count++]);
     }
-    if (row.bad || row.at != row.end) {
+    if (row.bad || row.at != row.end || group->version == 0 || group->generation < 0) {
         return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the row of group %s is damaged",
                          environment->directory, name);
     }
@@ -154,6 +157,7 @@ enum status local_group_load(struct local_environment *environment, MDB_txn *txn
 enum status local_group_version(struct local_environment *environment, MDB_txn *txn,
                                 const char *name, uint64_t *version, struct error *error)
 {
+    ensure(*name != 0);
     MDB_val key = local_val(name, strlen(name));
     MDB_val value;
     int result = mdb_get(txn, environment->groups, &key, &value);
@@ -161,10 +165,11 @@ enum status local_group_version(struct local_environment *environment, MDB_txn *
     if (result != 0 && result != MDB_NOTFOUND) {
         return local_failed(environment, result, "read a group", error);
     }
-    if (result == 0) {
-        ensure(value.mv_size >= 8);
-        *version = get_u64(value.mv_data);
+    if (result == 0 && value.mv_size < 8) {
+        return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the row of group %s is damaged",
+                         environment->directory, name);
     }
+    *version = result == 0 ? get_u64(value.mv_data) : 0;
     return STATUS_OK;
 }
 

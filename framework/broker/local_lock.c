@@ -188,6 +188,7 @@ void local_lock_release(struct local_lock *lock)
 
 uint32_t local_lock_commits(const struct local_lock *lock)
 {
+    ensure(lock->page != NULL);
     return atomic_load_explicit(&lock->page->commits, memory_order_acquire);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { LEAVE_TIMEOUT_MS = 2000 };
+_Static_assert(LOCAL_MEMBER_SIZE == 2 * 16 + 1, "a member id is a UUID in hexadecimal");
 
 enum act { ACT_OPEN, ACT_REJOIN, ACT_ANSWER, ACT_LEAVE };
 
@@ -36,6 +37,7 @@ static void id_make(char id[LOCAL_MEMBER_SIZE])
     for (size_t i = 0; i < sizeof uuid; i++) {
         (void)snprintf(id + 2 * i, 3, "%02x", uuid[i]);
     }
+    ensure(strlen(id) == LOCAL_MEMBER_SIZE - 1);
 }
 
 static enum status join_row(struct local_environment *environment, MDB_txn *txn,
@@ -180,6 +182,7 @@ void local_membership_close(struct local_membership *membership)
     if (membership == NULL) {
         return;
     }
+    ensure(*membership->id != 0 && membership->environment->upkeep != NULL);
     local_upkeep_discharge(membership->environment->upkeep, membership->id);
     if (*membership->instance == 0 && membership->phase != LOCAL_LOST) {
         /* When it cannot be said, the lease runs out. */
@@ -351,6 +354,7 @@ void local_membership_assigned(struct local_membership *membership)
 
 enum status local_membership_unassigned(struct local_membership *membership, struct error *error)
 {
+    ensure(membership->offered_count == 0 || membership->offered != NULL);
     switch (membership->phase) {
     case LOCAL_REVOKED:
         return answer(membership, error);

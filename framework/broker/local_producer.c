@@ -124,6 +124,7 @@ static enum status epoch_check(struct local_producer *local, MDB_txn *txn, struc
 /* What every call asks first. */
 static enum status alive(struct local_producer *local, struct error *error)
 {
+    ensure(local->epoch > 0 || local->id == NULL);
     if (local->dead) {
         return fenced(local, error);
     }
@@ -329,6 +330,7 @@ static enum status commit_work(struct local_environment *environment, MDB_txn *t
                                struct error *error)
 {
     struct local_producer *local = argument;
+    ensure(local->environment == environment && (local->id == NULL || local->open));
     enum status status = epoch_check(local, txn, error);
     if (status == STATUS_OK && local->offset_count > 0) {
         status = local_credential_check(environment, txn, &local->credential, error);
@@ -348,6 +350,7 @@ static void seal(struct local_producer *local)
 {
     for (size_t i = 0; i < local->touched_count; i++) {
         const struct touched *each = &local->touched[i];
+        ensure(each->target < local->target_count);
         local_builder_seal(&local->targets[each->target].stages[each->partition].builder);
     }
 }

@@ -21,6 +21,7 @@ static const int64_t day_ms = (int64_t)24 * 3600 * 1000;
 
 bool local_topic_name_valid(const char *name)
 {
+    ensure(name != NULL);
     size_t size = strlen(name);
     size_t legal =
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
@@ -294,6 +295,7 @@ static enum status offsets_forget(struct local_environment *environment, MDB_txn
 static enum status delete_work(struct local_environment *environment, MDB_txn *txn, void *argument,
                                struct error *error)
 {
+    ensure(argument != NULL);
     const char *name = argument;
     struct local_topic topic = {0};
     enum status status = local_topic_find(environment, txn, name, &topic, error);
@@ -348,8 +350,10 @@ static enum status bury_work(struct local_environment *environment, MDB_txn *txn
     MDB_val value;
     result = mdb_cursor_get(cursor, &grave, &value, MDB_FIRST);
     uint8_t id[4];
+    if (result == 0 && grave.mv_size != sizeof id) {
+        result = MDB_CORRUPTED;
+    }
     if (result == 0) {
-        ensure(grave.mv_size == sizeof id);
         memcpy(id, grave.mv_data, sizeof id);
     }
     mdb_cursor_close(cursor);

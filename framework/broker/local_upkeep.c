@@ -102,6 +102,7 @@ static int64_t beat_interval_ms(const struct local_upkeep *upkeep)
 {
     int64_t interval = BEAT_MOST_MS;
     for (size_t i = 0; i < upkeep->lease_count; i++) {
+        ensure(upkeep->leases[i].session_ms > 0);
         int64_t wanted = upkeep->leases[i].session_ms / 10;
         wanted = wanted < BEAT_LEAST_MS ? BEAT_LEAST_MS : wanted;
         /* A session shorter than three such beats (tests) needs faster ones. */
@@ -139,6 +140,8 @@ static enum status retain_work(struct local_environment *environment, MDB_txn *t
                                struct error *error)
 {
     const struct local_topic *topic = argument;
+    /* idle_add leaves the others out. */
+    ensure(topic->deleted && (topic->retention_ms >= 0 || topic->retention_size >= 0));
     int64_t now_ms = clock_wall_ms(clock_system());
     bool any = false;
     enum status status = STATUS_OK;
@@ -173,6 +176,7 @@ static void retain_all(struct local_upkeep *upkeep)
         }
         (void)local_topic_each(environment, txn, idle_add, idle, &error);
         local_read_end(environment, txn);
+        ensure(idle->count <= RETAIN_TOPICS);
         for (size_t i = 0; i < idle->count; i++) {
             enum status status =
                 local_write(environment, WRITE_TIMEOUT_MS, retain_work, &idle->topics[i], &error);
@@ -232,6 +236,7 @@ static bool compact(struct local_upkeep *upkeep)
 void local_upkeep_wrote(struct local_upkeep *upkeep, uint32_t topic, int32_t partition,
                         int64_t delete_retention_ms)
 {
+    ensure(partition >= 0);
     ensure(pthread_mutex_lock(&upkeep->mutex) == 0);
     size_t at = 0;
     while (at < upkeep->owned_count &&
@@ -295,6 +300,7 @@ static void *upkeep_run(void *argument)
 
 struct local_upkeep *local_upkeep_start(struct local_environment *environment)
 {
+    ensure(environment != NULL);
     struct local_upkeep *upkeep = memory_allocate(sizeof *upkeep);
     upkeep->environment = environment;
     pthread_condattr_t attributes;
@@ -314,6 +320,7 @@ void local_upkeep_stop(struct local_upkeep *upkeep)
     ensure(pthread_cond_signal(&upkeep->changed) == 0);
     ensure(pthread_mutex_unlock(&upkeep->mutex) == 0);
     ensure(pthread_join(upkeep->thread, NULL) == 0);
+    ensure(upkeep->owned_count == 0 || upkeep->owned != NULL);
     for (size_t i = 0; i < upkeep->owned_count; i++) {
         local_compaction_destroy(upkeep->owned[i].compaction);
     }
@@ -329,6 +336,7 @@ void local_upkeep_enlist(struct local_upkeep *upkeep, const char *group, const c
 {
     struct lease lease = {.session_ms = session_ms};
     ensure(strlen(group) < sizeof lease.group && strlen(member) < sizeof lease.member);
+    ensure(session_ms > 0);
     memcpy(lease.group, group, strlen(group));
     memcpy(lease.member, member, strlen(member));
     ensure(pthread_mutex_lock(&upkeep->mutex) == 0);

@@ -37,6 +37,7 @@ static void names_finish(struct names *names)
  * since a folder that changes under readdir may show a name twice or not at all. */
 static int names_read(const char *path, struct names *names)
 {
+    ensure(path != NULL && names != NULL);
     *names = (struct names){0};
     DIR *folder = opendir(path);
     if (folder == NULL) {

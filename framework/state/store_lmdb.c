@@ -166,6 +166,7 @@ static enum status lmdb_begin(struct store *base, struct error *error)
 /* Forgets the MDB_cursors of the write transaction, which ends now. */
 static void forget_cursors(struct lmdb_store *store)
 {
+    ensure(store->write != NULL);
     lmdb_cursors_detach(store);
     for (size_t i = 0; i < store->table_count; i++) {
         struct lmdb_table *table = store->tables[i];
@@ -184,6 +185,7 @@ static void lmdb_abort(struct store *base)
         return;
     }
     forget_cursors(store);
+    ensure(!store->read_only);
     mdb_txn_abort(store->write);
     store->write = NULL;
     store->version++;
@@ -412,6 +414,7 @@ static enum status lmdb_meta_put(struct store *base, const char *name, struct by
 
 static bool stands_on(const struct lmdb_table *table, struct bytes key)
 {
+    ensure(table->key_size <= LMDB_SEGMENT);
     return table->at_key && table->key_size == key.size &&
            memcmp(table->key, key.data, key.size) == 0;
 }

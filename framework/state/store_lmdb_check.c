@@ -100,6 +100,7 @@ static bool read_exactly(int file, void *data, size_t size, uint64_t offset)
 
 static uint16_t page_flags(const uint8_t *page)
 {
+    ensure(page != NULL);
     uint16_t flags;
     memcpy(&flags, page + 10, sizeof flags);
     return flags;
@@ -146,6 +147,7 @@ static bool read_newest(int file, struct disk_meta *meta)
         second.databases[0].pad != meta->databases[0].pad) {
         return false;
     }
+    ensure(page_size_sound(meta->databases[0].pad));
     if (second.transaction > meta->transaction) {
         *meta = second;
     }

@@ -70,7 +70,7 @@ static int node_number(MDB_val value, uint64_t *node)
         return MDB_CORRUPTED;
     }
     *node = get_u64(value.mv_data);
-    return *node == 0 ? MDB_CORRUPTED : 0;
+    return *node == 0 || *node == UINT64_MAX ? MDB_CORRUPTED : 0;
 }
 
 static MDB_dbi dbi_of(const struct lmdb_table *table, uint64_t node)
@@ -133,12 +133,14 @@ static int free_number(struct lmdb_store *store, uint64_t *number)
 
 static void count_key(const struct lmdb_table *table, struct raw *raw)
 {
+    ensure(table->name != NULL && *table->name != 0);
     raw_make(raw, 1, bytes_of(table->name));
     put_u64(raw->data, 0);
 }
 
 int lmdb_long_surplus(struct lmdb_table *table, MDB_txn *txn, int64_t *surplus)
 {
+    ensure(txn != NULL && surplus != NULL);
     struct lmdb_store *store = (struct lmdb_store *)table->base.store;
     struct raw raw;
     count_key(table, &raw);

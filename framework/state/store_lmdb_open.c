@@ -78,6 +78,7 @@ struct lmdb_table *lmdb_table_add(struct lmdb_store *store, const char *name, MD
 
 static bool table_known(const struct lmdb_store *store, MDB_val name)
 {
+    ensure(store->table_count == 0 || store->tables != NULL);
     for (size_t i = 0; i < store->table_count; i++) {
         const char *known = store->tables[i]->name;
         if (strlen(known) == name.mv_size && memcmp(known, name.mv_data, name.mv_size) == 0) {
@@ -149,6 +150,7 @@ static int open_tables(struct lmdb_store *store)
 /* Asks the lock of directory.h, held by every writer for life, without keeping it. */
 static bool writer_lives(const char *path)
 {
+    ensure(path != NULL);
     char *name = memory_format("%s/lock", path);
     int lock = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     free(name);
@@ -326,6 +328,7 @@ static enum status admit(struct lmdb_store *store, int file, struct lmdb_facts *
 /* A new file's name is on disk only when its folder is. */
 static int sync_folder(const char *path)
 {
+    ensure(path != NULL);
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) {
         return errno;

@@ -54,6 +54,7 @@ enum status lmdb_scan(struct store_table *base, struct bytes from, struct bytes 
 
 static void close_inner(struct lmdb_cursor *cursor)
 {
+    ensure(cursor->deep == NULL || cursor->top != NULL);
     if (cursor->top != NULL) {
         mdb_cursor_close(cursor->top);
     }
