@@ -19,6 +19,7 @@ static const struct option_spec options[] = {
 /* Just what `run` would refuse before it starts. */
 static enum status check_online(const struct program *program, struct error *error)
 {
+    ensure(program != NULL && program->config != NULL);
     struct broker *broker = NULL;
     struct prepared_topics topics;
     enum status status = settings_open_broker(program->config, &broker, error);

@@ -67,6 +67,7 @@ static int parse_numbers(const struct command_line *line, struct consume *consum
         return command_usage(line, "--from expects beginning, end or an offset, found \"%s\"",
                              from);
     }
+    ensure(consume->count >= -1 && consume->offset >= 0);
     return EXIT_DONE;
 }
 
@@ -251,6 +252,7 @@ static int run_consume(const struct command_line *line)
         status = command_broker(config, &consume.broker, &error);
     }
     if (status == STATUS_OK) {
+        ensure(consume.broker != NULL);
         status = consume_open(&consume, &error);
     }
     if (status == STATUS_OK) {

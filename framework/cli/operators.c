@@ -24,6 +24,7 @@ static void put(json_t *object, const char *key, json_t *value)
 
 static json_t *named_json(const char *name, const char *summary)
 {
+    ensure(name != NULL && summary != NULL);
     json_t *object = json_object();
     put(object, "name", json_string(name));
     put(object, "summary", json_string(summary));
@@ -98,11 +99,13 @@ static void print_json(const struct plugin *plugin)
 /* "title      name  summary", the title on the first line only. */
 static void print_row(const char *title, const char *name, const char *summary)
 {
+    ensure(title != NULL && name != NULL && summary != NULL);
     (void)printf("%-11s%s%s%s\n", title, name, summary[0] == 0 ? "" : "  ", summary);
 }
 
 static void print_params(const struct plugin *plugin)
 {
+    ensure(plugin->param_count == 0 || plugin->params != NULL);
     int width = 0;
     for (uint32_t i = 0; i < plugin->param_count; i++) {
         int size = (int)strlen(plugin->params[i].name);
@@ -148,6 +151,7 @@ static void print_text(const struct plugin *plugin)
 
 static int show_one(const struct command_line *line, const char *name)
 {
+    ensure(name != NULL);
     struct error error = {0};
     struct plugin *plugin = NULL;
     if (plugin_load(name, NULL, &plugin, &error) != STATUS_OK) {
@@ -171,6 +175,7 @@ static int show_all(const struct command_line *line)
         return command_failed(&error);
     }
     int width = 0;
+    ensure(count == 0 || plugins != NULL);
     for (size_t i = 0; i < count; i++) {
         int size = (int)strlen(plugins[i]->name);
         width = size > width ? size : width;

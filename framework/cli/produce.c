@@ -274,6 +274,7 @@ static int run_produce(const struct command_line *line)
         status = command_broker(config, &produce.broker, &error);
     }
     if (status == STATUS_OK) {
+        ensure(produce.broker != NULL);
         produce.patience_ms = config->broker.connect_timeout_ms;
         status = produce_run(&produce, &error);
     }

@@ -9,8 +9,10 @@
 
 bool record_format_parse(const char *name, enum record_format *format)
 {
+    ensure(name != NULL && format != NULL);
     static const char *const names[] = {"value", "key-value", "json"};
-    for (int i = 0; i < 3; i++) {
+    _Static_assert(RECORD_JSON + 1 == sizeof names / sizeof *names, "a name for each format");
+    for (int i = 0; i <= RECORD_JSON; i++) {
         if (strcmp(name, names[i]) == 0) {
             *format = (enum record_format)i;
             return true;
@@ -22,9 +24,11 @@ bool record_format_parse(const char *name, enum record_format *format)
 /* ---- Base64 ---- */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+_Static_assert(sizeof alphabet == 64 + 1, "a character for each six bits");
 
 static void base64_print(struct bytes bytes, struct buffer *text)
 {
+    ensure(bytes.size == 0 || bytes.data != NULL);
     const uint8_t *at = bytes.data;
     for (size_t left = bytes.size; left > 0; at += 3) {
         uint32_t group =
@@ -111,6 +115,7 @@ static bool is_utf8(struct bytes bytes)
         if (size == 0) {
             return false;
         }
+        ensure(size <= left);
         at += size;
         left -= size;
     }
@@ -359,6 +364,7 @@ static enum status json_read(json_t *object, struct arena *arena, struct record_
 static enum status json_parse(struct bytes line, struct arena *arena, struct record_input *input,
                               struct error *error)
 {
+    ensure(line.size == 0 || line.data != NULL);
     json_error_t reason;
     json_t *object =
         json_loadb(line.data, line.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &reason);

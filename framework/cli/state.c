@@ -42,6 +42,7 @@ struct view {
 
 static enum status write_out(struct view *view, struct error *error)
 {
+    ensure(view->out.size == 0 || view->out.data != NULL);
     size_t size = view->out.size;
     view->out.size = 0;
     if (size > 0 && fwrite(view->out.data, 1, size, stdout) != size) {
@@ -94,6 +95,7 @@ struct named_stores {
 
 static void stores_finish(struct named_stores *stores)
 {
+    ensure(stores->count == 0 || stores->items != NULL);
     for (size_t i = 0; i < stores->count; i++) {
         free(stores->items[i].name);
     }
@@ -457,6 +459,7 @@ static int read_arguments(struct view *view, task_verb *verb)
 
 static int run_tasks(struct view *view, task_verb verb)
 {
+    ensure(view->line != NULL);
     struct error error = {0};
     struct config *config = NULL;
     enum status status = command_config(view->line, 0, &config, &error);

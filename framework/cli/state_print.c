@@ -68,6 +68,7 @@ static bool is_utf8(struct bytes bytes)
         if (size == 0) {
             return false;
         }
+        ensure(size <= bytes.size - i);
         i += size;
     }
     return true;
@@ -75,6 +76,7 @@ static bool is_utf8(struct bytes bytes)
 
 static void append_json_string(struct buffer *out, struct bytes bytes)
 {
+    ensure(bytes.size == 0 || bytes.data != NULL);
     const uint8_t *data = bytes.data;
     for (size_t i = 0; i < bytes.size; i++) {
         if (data[i] == '"' || data[i] == '\\') {

@@ -82,6 +82,7 @@ static enum status folder_each(const char *path,
                                void (*visit)(void *opaque, const char *path, const char *name),
                                void *opaque, struct error *error)
 {
+    ensure(path != NULL && visit != NULL);
     DIR *folder = opendir(path);
     if (folder == NULL) {
         return errno == ENOENT || errno == ENOTDIR
@@ -131,6 +132,7 @@ static void visit_task(void *opaque, const char *path, const char *name)
 static void visit_instance(void *opaque, const char *path, const char *name)
 {
     struct search *search = opaque;
+    ensure(search->tasks != NULL);
     struct error error = {0};
     char *directory = memory_format("%s/%s", path, name);
     if (folder_each(directory, visit_task, search, &error) != STATUS_OK) {

@@ -9,9 +9,9 @@
 
 static void stop_signals(sigset_t *signals)
 {
-    (void)sigemptyset(signals);
-    (void)sigaddset(signals, SIGINT);
-    (void)sigaddset(signals, SIGTERM);
+    ensure(sigemptyset(signals) == 0);
+    ensure(sigaddset(signals, SIGINT) == 0);
+    ensure(sigaddset(signals, SIGTERM) == 0);
 }
 
 void stop_prepare(void)

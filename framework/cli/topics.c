@@ -86,6 +86,7 @@ static int sets_read(const struct command_line *line, bool creating, struct sets
         name[equals - set] = 0;
         sets->topic[sets->topic_count++] = (struct broker_property){name, equals + 1, false};
     }
+    ensure(sets->file_count + sets->topic_count == count);
     return EXIT_DONE;
 }
 
@@ -207,6 +208,7 @@ static int run_topics(const struct command_line *line)
     if (code == EXIT_DONE) {
         code = sets_read(line, act == ACT_CREATE, &sets);
     }
+    ensure(code != EXIT_DONE || act == ACT_CREATE || sets.topic_count == 0);
     if (code == EXIT_DONE && topics_act(line, act, partitions, &sets, &error) != STATUS_OK) {
         code = command_failed(&error);
     }
