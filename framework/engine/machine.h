@@ -115,8 +115,9 @@ struct worker {
     int64_t now_us;        /* monotonic, read after every wait and every unit */
     int64_t wall_delta_ms; /* wall = now / 1000 + this */
     int64_t wall_read_us;
-    bool poll_first;          /* recovery failed: the group's news come before its next step */
-    int64_t recovery_next_us; /* beside running tasks, recovery takes half of the time */
+    bool poll_first;           /* recovery failed: the group's news come before its next step */
+    int64_t recovery_ended_us; /* when the last step ended */
+    int64_t recovery_next_us;  /* beside running tasks, recovery takes half of the time */
     int64_t revoked_us;
     int64_t trouble_us; /* when the consumer's trouble was last logged */
     int64_t unready_us; /* when recovery began; 0 = all tasks run */

@@ -32,7 +32,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASSIGN_WAIT_US = 30000, FETCH_ONE_MS = 20 };
+enum {
+    ASSIGN_WAIT_US = 30000,
+    FETCH_ONE_MS = 20,
+    RESTORE_ALONE_MS = 25,
+    RESTORE_LEAST_MS = 2,
+    RESTORE_MOST_MS = 20
+};
 
 /* Back to the stable offsets; store, lock and membership are kept. */
 static void reset_task(struct worker *worker, struct task *task)
@@ -348,7 +354,13 @@ bool recovery_needed(const struct worker *worker)
 static enum status restore_tasks(struct worker *worker, struct error *error)
 {
     ensure(!worker->assign_pending);
-    int64_t budget_ms = any_task(worker, TASK_RUNNING) ? 2 : 25;
+    int64_t budget_ms = RESTORE_ALONE_MS;
+    if (any_task(worker, TASK_RUNNING)) {
+        /* As long as the others just ran, a commit of theirs included, but no pause they would feel. */
+        budget_ms = (worker->now_us - worker->recovery_ended_us) / 1000;
+        budget_ms = budget_ms < RESTORE_LEAST_MS ? RESTORE_LEAST_MS : budget_ms;
+        budget_ms = budget_ms > RESTORE_MOST_MS ? RESTORE_MOST_MS : budget_ms;
+    }
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
         if (task->state == TASK_RESTORING) {
             enum status status = restore_step(worker, task, budget_ms, error);

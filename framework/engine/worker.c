@@ -452,6 +452,7 @@ static enum status loop_once(struct worker *worker, struct error *error)
             worker->poll_first = true; /* an assignment that was lost is lost until it is polled */
             return status;
         }
+        worker->recovery_ended_us = worker->now_us;
         /* As long as the step took, records are run; where none are, the next poll returns soon. */
         worker->recovery_next_us =
             recovery_beside_running(worker) ? 2 * worker->now_us - began_us : 0;
