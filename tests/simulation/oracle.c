@@ -147,7 +147,14 @@ static bool check_route(void *context, const struct broker_record *record)
     char value[TEXT_SIZE];
     char name[TEXT_SIZE];
     copy_text(value, record->value);
-    snprintf(name, sizeof name, "%d>%d", atoi(value), (int)judge->partition);
+    char *end = NULL;
+    long long source = strtoll(value, &end, 10); /* a value begins with where it comes from */
+    if (end == value) {
+        fail(judge, "%s/%d at offset %" PRId64 ": %s names no partition", judge->to,
+             (int)judge->partition, record->offset, value);
+        return false;
+    }
+    snprintf(name, sizeof name, "%lld>%d", source, (int)judge->partition);
     struct list *list = list_of(lists, name);
     const char *expected = list->read < list->count ? list->items[list->read] : "nothing more";
     if (strcmp(expected, value) != 0) {
@@ -499,9 +506,12 @@ static void check_store(struct judge *judge, const char *changelog, const char *
 {
     const char *dash = strrchr(directory, '-');
     ensure(dash != NULL);
+    char *end = NULL;
+    long long partition = strtoll(dash + 1, &end, 10);
+    ensure(end != dash + 1 && *end == '\0' && partition >= 0 && partition < PARTITION_LIMIT);
     struct store_check check = {.judge = judge, .directory = directory};
     (void)sim_store_read(directory, "", find_position, &check);
-    struct fold *fold = fold_make(judge, changelog, atoi(dash + 1), check.position.next);
+    struct fold *fold = fold_make(judge, changelog, (int32_t)partition, check.position.next);
     check.fold = fold;
     check.newer = lists_make(judge);
     sim_read_history(judge->cluster, changelog, judge->partition, note_newer, &check);

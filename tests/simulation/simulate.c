@@ -4,7 +4,7 @@
  * loop is a failing seed, not the end), prints those that fail and a summary.
  *
  *   simulate --seed N [--verbose]      one seed, in this process; --verbose shows every step
- *   simulate --seeds A..B [--jobs N] [--seconds S] [--all] [--first]
+ *   simulate --seeds A..B [--parallel N] [--seconds S] [--all] [--first]
  *                                      --first: until one fails; --all: print those that hold too
  *   simulate --twice A..B              each seed twice: the traces must be the same (I12)
  *
@@ -12,6 +12,7 @@
  */
 #include "scenario.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -22,9 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOB_LIMIT = 16, SEED_SECONDS = 60 };
+enum { CHILD_LIMIT = 16, SEED_SECONDS = 60 };
 
-struct job {
+struct child {
     pid_t pid; /* 0 = free */
     int result;
     uint64_t seed;
@@ -37,7 +38,7 @@ struct totals {
 
 struct run {
     uint64_t first, last;
-    int jobs;
+    int64_t parallel; /* processes at a time */
     int64_t seconds;
     bool all, verbose, first_failure; /* ends the run */
     const char *program;
@@ -93,17 +94,17 @@ static int run_one(uint64_t seed, bool verbose)
 
 /* ---- Many seeds ---- */
 
-static void start_job(struct job *job, uint64_t seed)
+static void start_child(struct child *child, uint64_t seed)
 {
     int ends[2];
     if (pipe(ends) != 0) {
         perror("pipe");
         exit(2);
     }
-    job->seed = seed;
-    job->result = ends[0];
-    job->pid = fork();
-    if (job->pid == 0) {
+    child->seed = seed;
+    child->result = ends[0];
+    child->pid = fork();
+    if (child->pid == 0) {
         close(ends[0]);
         alarm(SEED_SECONDS);
         char *directory = make_directory();
@@ -142,18 +143,18 @@ static void add_up(struct totals *totals, const struct verdict *verdict)
     totals->virtual_ms += verdict->virtual_ms;
 }
 
-static void finish_job(struct run *run, struct job *job)
+static void finish_child(struct run *run, struct child *child)
 {
     struct verdict verdict;
-    bool answered = read_verdict(job->result, &verdict);
-    close(job->result);
+    bool answered = read_verdict(child->result, &verdict);
+    close(child->result);
     int status = 0;
-    waitpid(job->pid, &status, 0);
-    job->pid = 0;
+    waitpid(child->pid, &status, 0);
+    child->pid = 0;
     run->totals.seeds++;
     if (!answered) {
         run->totals.failed++;
-        printf("seed %" PRIu64 ": %s (signal %d)\n", job->seed,
+        printf("seed %" PRIu64 ": %s (signal %d)\n", child->seed,
                WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "takes for ever" : "crashed",
                WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     } else {
@@ -164,26 +165,26 @@ static void finish_job(struct run *run, struct job *job)
         }
     }
     if (!answered || verdict.failure[0] != '\0') {
-        printf("  replay: %s --seed %" PRIu64 " --verbose\n", run->program, job->seed);
+        printf("  replay: %s --seed %" PRIu64 " --verbose\n", run->program, child->seed);
     }
     fflush(stdout);
 }
 
 static int run_many(struct run *run)
 {
-    struct job jobs[JOB_LIMIT] = {0};
+    struct child children[CHILD_LIMIT] = {0};
     time_t began = time(NULL);
     uint64_t next = run->first;
     int busy = 0;
     while (busy > 0 || next <= run->last) {
         bool time_left = run->seconds == 0 || time(NULL) - began < run->seconds;
         bool enough = run->first_failure && run->totals.failed > 0;
-        if (busy < run->jobs && next <= run->last && time_left && !enough) {
-            int free_job = 0;
-            while (jobs[free_job].pid != 0) {
-                free_job++;
+        if (busy < run->parallel && next <= run->last && time_left && !enough) {
+            int free_child = 0;
+            while (children[free_child].pid != 0) {
+                free_child++;
             }
-            start_job(&jobs[free_job], next++);
+            start_child(&children[free_child], next++);
             busy++;
             continue;
         }
@@ -191,12 +192,12 @@ static int run_many(struct run *run)
             break;
         }
         int oldest = -1;
-        for (int i = 0; i < run->jobs; i++) {
-            if (jobs[i].pid != 0 && (oldest < 0 || jobs[i].seed < jobs[oldest].seed)) {
+        for (int i = 0; i < run->parallel; i++) {
+            if (children[i].pid != 0 && (oldest < 0 || children[i].seed < children[oldest].seed)) {
                 oldest = i;
             }
         }
-        finish_job(run, &jobs[oldest]);
+        finish_child(run, &children[oldest]);
         busy--;
     }
     const struct totals *totals = &run->totals;
@@ -212,13 +213,13 @@ static int run_many(struct run *run)
 
 static void run_in_child(uint64_t seed, struct verdict *verdict)
 {
-    struct job job;
-    start_job(&job, seed);
-    if (!read_verdict(job.result, verdict)) {
+    struct child child;
+    start_child(&child, seed);
+    if (!read_verdict(child.result, verdict)) {
         memset(verdict, 0, sizeof *verdict); /* crashed: the same way twice */
     }
-    close(job.result);
-    waitpid(job.pid, NULL, 0);
+    close(child.result);
+    waitpid(child.pid, NULL, 0);
 }
 
 static int run_twice(const struct run *run)
@@ -242,15 +243,26 @@ static int run_twice(const struct run *run)
 static _Noreturn void usage(void)
 {
     fputs("usage: simulate --seed N [--verbose]\n"
-          "       simulate --seeds A..B [--jobs N] [--seconds S] [--all] [--first]\n"
+          "       simulate --seeds A..B [--parallel N] [--seconds S] [--all] [--first]\n"
           "       simulate --twice A..B\n",
           stderr);
     exit(2);
 }
 
+static int64_t read_number(const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < 0) {
+        usage();
+    }
+    return number;
+}
+
 int main(int argc, char **argv)
 {
-    struct run run = {.first = 1, .last = 0, .jobs = 1, .program = argv[0]};
+    struct run run = {.first = 1, .last = 0, .parallel = 1, .program = argv[0]};
     bool one = false;
     bool twice = false;
     for (int i = 1; i < argc; i++) {
@@ -271,10 +283,10 @@ int main(int argc, char **argv)
             if (sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &run.first, &run.last) != 2) {
                 usage();
             }
-        } else if (strcmp(argv[i], "--jobs") == 0) {
-            run.jobs = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--parallel") == 0) {
+            run.parallel = read_number(argv[++i]);
         } else if (strcmp(argv[i], "--seconds") == 0) {
-            run.seconds = atoll(argv[++i]);
+            run.seconds = read_number(argv[++i]);
         } else {
             usage();
         }
@@ -282,7 +294,7 @@ int main(int argc, char **argv)
     if (one) {
         return run_one(run.first, run.verbose);
     }
-    if (run.last < run.first || run.jobs < 1 || run.jobs > JOB_LIMIT) {
+    if (run.last < run.first || run.parallel < 1 || run.parallel > CHILD_LIMIT) {
         usage();
     }
     return twice ? run_twice(&run) : run_many(&run);

@@ -4,6 +4,7 @@
 #include "sim_store.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,10 @@ static void close_files(const struct instance *instance)
         target[size] = '\0';
         if (strncmp(target, directory, strlen(directory)) == 0 &&
             strstr(target + strlen(directory), prefix) != NULL) {
-            found[count++] = atoi(entry->d_name);
+            char *end = NULL;
+            long long number = strtoll(entry->d_name, &end, 10);
+            ensure(end != entry->d_name && *end == '\0' && number >= 0 && number <= INT_MAX);
+            found[count++] = (int)number;
         }
     }
     closedir(folder);
