@@ -24,8 +24,9 @@ static enum status fenced(const struct local_membership *membership, struct erro
 {
     ensure(*membership->instance != 0);
     return error_set(error, STATUS_FATAL, ERROR_FENCED_INSTANCE,
-                     "group %s: another member took the instance id %s", membership->group,
-                     membership->instance);
+                     "group %s: another process took the instance id %s: give each its own "
+                     "\"instance\"",
+                     membership->group, membership->instance);
 }
 
 static void id_make(char id[LOCAL_MEMBER_SIZE])

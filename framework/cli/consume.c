@@ -142,7 +142,8 @@ static enum status consume_open(struct consume *consume, struct error *error)
     struct broker_topic facts;
     enum status status = broker_topic_get(consume->broker, consume->topic, &facts, error);
     if (status == STATUS_NOT_FOUND) {
-        return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC, "topic %s does not exist",
+        return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC,
+                         "topic %s does not exist; the command topics lists those that do",
                          consume->topic);
     }
     const struct consumer_options plain = {.uncommitted = consume->uncommitted};

@@ -5,6 +5,20 @@
 #include <string.h>
 
 /* The value in effect, the operator's default included. */
+/* In quotes, with those inside escaped as JSON has them. */
+static void append_quoted(struct buffer *text, const char *words)
+{
+    ensure(words != NULL);
+    buffer_append_text(text, "\"");
+    for (; *words != 0; words++) {
+        if (*words == '"' || *words == '\\') {
+            buffer_append_text(text, "\\");
+        }
+        buffer_append(text, words, 1);
+    }
+    buffer_append_text(text, "\"");
+}
+
 static void append_parameter(const struct parameters *parameters, const leat_param *param,
                              struct buffer *text)
 {
@@ -24,14 +38,14 @@ static void append_parameter(const struct parameters *parameters, const leat_par
     case LEAT_PARAM_LIST:
         buffer_append_text(text, "[");
         for (size_t i = 0; i < parameters_count(parameters, name); i++) {
-            buffer_format(text, "%s\"%s\"", i == 0 ? "" : ", ",
-                          parameters_item(parameters, name, i));
+            buffer_append_text(text, i == 0 ? "" : ", ");
+            append_quoted(text, parameters_item(parameters, name, i));
         }
         buffer_append_text(text, "]");
         return;
     default:
         ensure(param->type == LEAT_PARAM_STRING || param->type == LEAT_PARAM_ENUM);
-        buffer_format(text, "\"%s\"", parameters_string(parameters, name));
+        append_quoted(text, parameters_string(parameters, name));
     }
 }
 

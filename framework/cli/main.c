@@ -5,6 +5,7 @@
 #include "cli/command_line.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command *const commands[] = {&command_run,
@@ -28,6 +29,39 @@ static const struct command *find_command(const char *name)
         }
     }
     return NULL;
+}
+
+/* Every part of a log line; --debug takes some of them, or all. */
+static const char *const log_parts[] = {
+    "all",     "broker", "consumer",   "group", "librdkafka", "operator",    "plugin", "recovery",
+    "runtime", "state",  "statistics", "task",  "topics",     "transaction", "worker"};
+
+/* STATUS_BAD_CONFIG for a part that no line has. */
+static enum status check_debug(const char *parts, struct error *error)
+{
+    char *copy = memory_text(parts);
+    char *rest = copy;
+    enum status status = STATUS_OK;
+    ensure(parts != NULL);
+    for (char *part; status == STATUS_OK && (part = strsep(&rest, ",")) != NULL;) {
+        size_t count = sizeof log_parts / sizeof *log_parts;
+        size_t i = 0;
+        while (i < count && strcmp(log_parts[i], part) != 0) {
+            i++;
+        }
+        if (i == count) {
+            const char *near = value_nearest(part, log_parts, count);
+            status =
+                error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
+                          "--debug: no part \"%s\"%s%s%s; known: all, broker, consumer, group, "
+                          "librdkafka, operator, plugin, recovery, runtime, state, statistics, "
+                          "task, topics, transaction, worker",
+                          part, near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near,
+                          near == NULL ? "" : "\"?");
+        }
+    }
+    free(copy);
+    return status;
 }
 
 static void set_log(const struct command_line *line)
@@ -62,6 +96,9 @@ int main(int argc, char **argv)
     enum status status = command_line_parse(commands, argc > 0 ? argc - 1 : 0,
                                             (const char *const *)argv + 1, &line, &error);
     int code;
+    if (status == STATUS_OK && command_option(line, "debug") != NULL) {
+        status = check_debug(command_option(line, "debug"), &error);
+    }
     if (status == STATUS_OK) {
         set_log(line);
         code = command_line_command(line)->run(line);

@@ -40,6 +40,7 @@ struct produce {
     struct arena arena;
     uint64_t sent, acknowledged;
     bool stopped;
+    const char *file_name; /* the topology file, as given */
 };
 
 static int parse_options(const struct command_line *line, struct produce *produce)
@@ -81,8 +82,9 @@ static enum status produce_open(struct produce *produce, struct error *error)
     enum status status = broker_topic_get(produce->broker, produce->topic_name, &facts, error);
     if (status == STATUS_NOT_FOUND) {
         return error_set(error, STATUS_FATAL, ERROR_NO_TOPIC,
-                         "topic %s does not exist; create it with topology topics FILE create %s",
-                         produce->topic_name, produce->topic_name);
+                         "topic %s does not exist; create it with: topology topics %s create %s "
+                         "--partitions N",
+                         produce->topic_name, produce->file_name, produce->topic_name);
     }
     if (status != STATUS_OK) {
         return status;
@@ -276,6 +278,7 @@ static int run_produce(const struct command_line *line)
     if (status == STATUS_OK) {
         ensure(produce.broker != NULL);
         produce.patience_ms = config->broker.connect_timeout_ms;
+        produce.file_name = config->file;
         status = produce_run(&produce, &error);
     }
     if (status != STATUS_OK) {

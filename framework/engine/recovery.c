@@ -356,7 +356,7 @@ static enum status restore_tasks(struct worker *worker, struct error *error)
     ensure(!worker->assign_pending);
     int64_t budget_ms = RESTORE_ALONE_MS;
     if (any_task(worker, TASK_RUNNING)) {
-        /* As long as the others just ran, a commit of theirs included, but no pause they would feel. */
+        /* As long as the others just ran, commits included, but no pause they would feel. */
         budget_ms = (worker->now_us - worker->recovery_ended_us) / 1000;
         budget_ms = budget_ms < RESTORE_LEAST_MS ? RESTORE_LEAST_MS : budget_ms;
         budget_ms = budget_ms > RESTORE_MOST_MS ? RESTORE_MOST_MS : budget_ms;
@@ -552,8 +552,10 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
     bool usable = transaction_abort(worker);
     if (unowned || is_final(cause) || fenced_too_often(worker, cause)) {
         *error = *cause;
-        error->status = STATUS_FATAL;
-        return STATUS_FATAL;
+        if (error->status != STATUS_BAD_CONFIG) { /* a plugin's init, that is */
+            error->status = STATUS_FATAL;
+        }
+        return error->status;
     }
     log_warn("recovery", "recovering: %s", cause->text);
     atomic_fetch_add_explicit(&worker->counters.recoveries, 1, memory_order_relaxed);

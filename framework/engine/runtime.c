@@ -122,11 +122,14 @@ static void print_statistics(struct member *members, size_t count, long long lag
         metrics[i] = worker_metrics(members[i].worker);
     }
     struct buffer operators = {0};
+    if (lag >= 0) {
+        buffer_format(&operators, " lag=%lld", lag);
+    }
     metrics_print(metrics, count, &operators);
-    log_info("statistics",
-             "records_in=%lld records_out=%lld commits=%lld aborts=%lld restores=%lld skipped=%lld "
-             "lag=%lld%s",
-             in, out, commits, aborts, restores, skipped, lag, buffer_text(&operators));
+    log_info(
+        "statistics",
+        "records_in=%lld records_out=%lld commits=%lld aborts=%lld restores=%lld skipped=%lld%s",
+        in, out, commits, aborts, restores, skipped, buffer_text(&operators));
     buffer_finish(&operators);
     free(metrics);
 }

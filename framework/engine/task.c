@@ -278,7 +278,7 @@ static enum status instance_open(struct instance *instance, struct error *error)
     const char *why = instance->fail_text[0] != 0 ? instance->fail_text
                       : task->failed              ? task->failure.text
                                                   : "it gave no reason";
-    return error_set(error, returned == LEAT_ERR_RETRY ? STATUS_RETRY : STATUS_FATAL,
+    return error_set(error, returned == LEAT_ERR_RETRY ? STATUS_RETRY : STATUS_BAD_CONFIG,
                      ERROR_OPERATOR, "init of node \"%s\" (operator %s) failed: %s",
                      instance->graph_node->name, instance->plugin->descriptor.name, why);
 }

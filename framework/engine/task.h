@@ -227,8 +227,8 @@ enum status task_load_position(struct task *task, struct error *error);
 /** Closes the store only (after its instances were closed). */
 void task_detach_store(struct task *task);
 
-/** Init of every instance, in graph order. STATUS_FATAL when one fails: none is open then. `now`:
- * wall ms. */
+/** Init of every instance, in graph order. STATUS_BAD_CONFIG when one fails, STATUS_RETRY when it
+ *  asks for that: none is open then. */
 enum status task_open_instances(struct task *task, int64_t wall_ms, struct error *error);
 void task_close_instances(struct task *task);
 

@@ -181,8 +181,10 @@ static enum status refuse_unknown(const char *name, const struct catalogue_direc
     if (nearest != NULL) {
         buffer_format(&text, ", did you mean \"%s\"?", nearest);
     }
-    buffer_append_text(&text, " (add its folder to operator_directories or LEAT_OPERATOR_PATH;"
-                              " looked for");
+    buffer_append_text(
+        &text,
+        " (add its folder to LEAT_OPERATOR_PATH, or in a topology file to operator_directories;"
+        " looked for");
     buffer_format(&text, " %.100s%s in", name, suffix);
     for (size_t i = 0; i < directories->count; i++) {
         buffer_format(&text, "%s %s", i == 0 ? "" : ",", directories->items[i]);

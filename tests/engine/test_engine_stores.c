@@ -217,7 +217,7 @@ Test(engine_stores, can_be_read_in_init)
     run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {'n': {'use': 'script', "
                        "'params': {'init': 'peek a x;peek a y'}, 'from': 's'}},"
                        "'sinks': {'k': {'topic': 'out', 'from': 'n'}}");
-    cr_assert_eq(run_to_end(&run, NULL), 1);
+    cr_assert_eq(run_to_end(&run, NULL), 2);
     run_expect_log(&run, "init of node \"n\" (operator script) failed: no y");
 }
 
@@ -226,7 +226,7 @@ Test(engine_stores, are_not_written_in_init)
     run_topology(&run, "'sources': {'s': {'topic': 'in'}}, 'operators': {'n': {'use': 'script', "
                        "'params': {'init': 'put a x 1'}, 'from': 's'}},"
                        "'sinks': {'k': {'topic': 'out', 'from': 'n'}}");
-    cr_assert_eq(run_to_end(&run, NULL), 1);
+    cr_assert_eq(run_to_end(&run, NULL), 2);
     run_expect_log(&run, "init of node \"n\" (operator script) failed");
     run_expect_log(&run, "leat_put and leat_remove is not allowed here");
 }

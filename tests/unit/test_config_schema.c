@@ -78,10 +78,11 @@ static void check_number(const char *section, const char *key, const json_t *num
     int64_t minimum = json_integer_value(json_object_get(number, "minimum"));
     int64_t maximum = json_integer_value(json_object_get(number, "maximum"));
     cr_assert_lt(minimum, maximum);
-    /* Rules between keys narrow two of the ranges; their own tests look at those. */
+    /* Rules between keys narrow some of the ranges; their own tests look at those. */
     bool ruled = strcmp(key, "callback_timeout") == 0 || strcmp(key, "transaction_timeout") == 0;
+    bool tries = strcmp(key, "retries") == 0 || strcmp(key, "backoff") == 0;
     cr_expect(ruled || accepts(section, key, json_integer(minimum)), "%s %" PRId64, key, minimum);
-    cr_expect(accepts(section, key, json_integer(maximum)), "%s %" PRId64, key, maximum);
+    cr_expect(tries || accepts(section, key, json_integer(maximum)), "%s %" PRId64, key, maximum);
     cr_expect_not(accepts(section, key, json_integer(minimum - 1)), "%s", key);
     cr_expect_not(accepts(section, key, json_integer(maximum + 1)), "%s", key);
 }
