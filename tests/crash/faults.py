@@ -12,8 +12,10 @@ import collections
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -130,6 +132,53 @@ def damaged_store(test, damage):
     counting.feed(1000)
     application.drain()
     counting.check()
+
+
+def handover(instance, what):
+    """After a rebalance: which tasks went on and how long they paused; those must not have restored."""
+    last = instance.text().rpartition("component=group revoked")[2]
+    paused = {task: int(ms) for ms, task in re.findall(r"resumed ms=(\d+) task=(\S+)", last)}
+    restored = set(re.findall(r"restored records=.* task=(\S+)", last))
+    expect(paused, f"{what}: no task of {instance.name} went on")
+    expect(not restored & set(paused), f"{what}: {instance.name} restored {restored & set(paused)}")
+    return list(paused.values())
+
+
+@fault("local", "kafka")
+def tasks_that_stay_go_on_when_others_join_leave_and_die(test):
+    counting = Counting(test, {"broker": {"kind": "local", "directory": "data", "session_timeout": "3s",
+                                          "membership": "dynamic"}}, topics=False)
+    application = counting.application
+    for topic in (counting.source, counting.sink):
+        application.create_topic(topic, 6)
+
+    def tasks(instance):
+        return {event[2] for event in re.findall(r"task (running|resumed) ms=(\d+) task=(\S+)",
+                                                 instance.text().rpartition("group revoked")[2])}
+
+    def settled(*sizes):
+        counting.feed(120, keys=60)
+        return [len(tasks(instance)) for instance in living] == list(sizes)
+
+    living = [application.start("a")]
+    wait_until(lambda: settled(6), 30, "one instance runs six tasks")
+    pauses = []
+    for step, sizes in (("b joins", (3, 3)), ("c joins", (2, 2, 2)), ("b leaves", (3, 3)), ("c dies", (6,))):
+        name, act = step.split()
+        if act == "joins":
+            living.append(application.start(name))
+        else:
+            gone = next(instance for instance in living if instance.name == name)
+            living.remove(gone)
+            gone.terminate() if act == "leaves" else gone.kill()
+        wait_until(lambda: sorted(len(tasks(x)) for x in living) == sorted(sizes) and settled(*sizes), 30,
+                   f"{step}: the tasks are shared again")
+        pauses += handover(living[0], step)
+    expect(statistics.median(pauses) <= 100, f"tasks that stayed paused for {pauses} ms")
+    living[0].terminate()
+    application.drain()
+    counting.check(state=False)
+    application.run_command("state", "count", "count/state")
 
 
 @fault("local", "kafka")
