@@ -67,14 +67,14 @@ static void add_node(struct graph *graph, enum graph_kind kind, const char *name
 /* A sink has no output; sources and repartitions have one without a name. */
 static void add_outputs(struct graph_node *node, const struct graph_shape *shape)
 {
-    ensure(node->kind != GRAPH_OPERATOR || shape != NULL);
+    ensure((node->kind == GRAPH_OPERATOR) == (shape != NULL));
     if (node->kind == GRAPH_SINK) {
         return;
     }
-    node->output_count = node->kind == GRAPH_OPERATOR ? shape->output_count : 1;
+    node->output_count = shape != NULL ? shape->output_count : 1;
     ensure(node->output_count > 0);
     node->outputs = memory_allocate(node->output_count * sizeof *node->outputs);
-    for (uint32_t i = 0; node->kind == GRAPH_OPERATOR && i < node->output_count; i++) {
+    for (uint32_t i = 0; shape != NULL && i < node->output_count; i++) {
         node->outputs[i].name = shape->outputs[i];
     }
 }
