@@ -371,8 +371,8 @@ static enum status slice_work(struct local_environment *environment, MDB_txn *tx
     /* Small batches are joined even where every record stays. */
     bool worth = slice->dropped > 0 || slice->count > 4 * slice->builder.count;
     int64_t size = worth ? (int64_t)slice->builder.data.size : slice->size;
-    ensure(!worth || slice->count > 0);
     if (status == STATUS_OK && worth) {
+        ensure(slice->count > 0);
         status = slice_replace(slice, txn, error);
     }
     if (status != STATUS_OK) {

@@ -8,6 +8,7 @@
 #include "broker/local_log.h"
 #include "broker/local_topic.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -309,7 +310,13 @@ struct local_upkeep *local_upkeep_start(struct local_environment *environment)
     ensure(pthread_cond_init(&upkeep->changed, &attributes) == 0);
     (void)pthread_condattr_destroy(&attributes);
     ensure(pthread_mutex_init(&upkeep->mutex, NULL) == 0);
+    /* Signals are the program's: one that is handled here would end it without its last commit. */
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    ensure(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
     ensure(pthread_create(&upkeep->thread, NULL, upkeep_run, upkeep) == 0);
+    ensure(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     return upkeep;
 }
 

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The value in effect, the operator's default included. */
 /* In quotes, with those inside escaped as JSON has them. */
 static void append_quoted(struct buffer *text, const char *words)
 {
@@ -19,6 +18,7 @@ static void append_quoted(struct buffer *text, const char *words)
     buffer_append_text(text, "\"");
 }
 
+/* The value in effect, the operator's default included. */
 static void append_parameter(const struct parameters *parameters, const leat_param *param,
                              struct buffer *text)
 {

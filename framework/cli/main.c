@@ -39,10 +39,10 @@ static const char *const log_parts[] = {
 /* STATUS_BAD_CONFIG for a part that no line has. */
 static enum status check_debug(const char *parts, struct error *error)
 {
+    ensure(parts != NULL);
     char *copy = memory_text(parts);
     char *rest = copy;
     enum status status = STATUS_OK;
-    ensure(parts != NULL);
     for (char *part; status == STATUS_OK && (part = strsep(&rest, ",")) != NULL;) {
         size_t count = sizeof log_parts / sizeof *log_parts;
         size_t i = 0;
@@ -96,8 +96,10 @@ int main(int argc, char **argv)
     enum status status = command_line_parse(commands, argc > 0 ? argc - 1 : 0,
                                             (const char *const *)argv + 1, &line, &error);
     int code;
-    if (status == STATUS_OK && command_option(line, "debug") != NULL) {
-        status = check_debug(command_option(line, "debug"), &error);
+    if (status == STATUS_OK && command_option(line, "debug") != NULL &&
+        check_debug(command_option(line, "debug"), &error) != STATUS_OK) {
+        status = STATUS_BAD_CONFIG;
+        command_line_destroy(line);
     }
     if (status == STATUS_OK) {
         set_log(line);

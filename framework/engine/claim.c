@@ -54,8 +54,10 @@ enum status claim_assignment(struct worker *worker, struct error *error)
     }
     enum status status = consumer_assign(worker->consumer, list, count, error);
     free(list);
-    worker->assign_pending = false;
-    worker->assign_needed = false;
+    if (status == STATUS_OK) {
+        worker->assign_pending = false;
+        worker->assign_needed = false;
+    }
     machine_tick(worker);
     return status;
 }
@@ -158,6 +160,10 @@ enum status claim_prove_owner(struct worker *worker, struct task *task, struct e
         aborted = producer_abort(worker->producer, 1000, &ignored);
     }
     machine_tick(worker);
+    if (status != STATUS_OK && aborted != STATUS_OK) {
+        error->status = STATUS_FATAL; /* what it says counts; the producer is replaced */
+        return STATUS_FATAL;
+    }
     if (aborted != STATUS_OK) { /* the producer is in the middle of something: it is replaced */
         return error_set(error, STATUS_FATAL, ERROR_TIMED_OUT,
                          "the proof of ownership could not be ended: %s", ignored.text);

@@ -256,7 +256,11 @@ enum status group_revoked(struct worker *worker, struct error *error)
     worker->assign_needed = false;
     status = consumer_unassign(worker->consumer, error);
     worker->revoked = status != STATUS_OK; /* unanswered: the group waits, so it is tried again */
-    log_info("group", "revoked");
+    if (status == STATUS_OK) {
+        log_info("group", "revoked");
+    } else {
+        machine_sleep(worker, 20);
+    }
     return status;
 }
 
@@ -270,10 +274,10 @@ enum status group_lost(struct worker *worker, struct error *error)
     worker->assign_needed = false;
     worker->unit_limit = 1; /* rule 10 */
     log_warn("group", "the assignment was lost");
-    enum status status = consumer_unassign(worker->consumer, error);
-    worker->lost = status != STATUS_OK;
-    if (status == STATUS_OK && !usable) {
-        status = recovery_open_producer(worker, error);
+    enum status status = usable ? STATUS_OK : recovery_open_producer(worker, error);
+    if (status == STATUS_OK) {
+        status = consumer_unassign(worker->consumer, error);
+        worker->lost = status != STATUS_OK; /* unanswered: given again */
     }
     return status;
 }

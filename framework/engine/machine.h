@@ -116,6 +116,7 @@ struct worker {
     int64_t wall_delta_ms; /* wall = now / 1000 + this */
     int64_t wall_read_us;
     bool poll_first;           /* recovery failed: the group's news come before its next step */
+    int64_t calm_since_us;     /* since when all is assigned and runs; 0 = it does not */
     int64_t recovery_ended_us; /* when the last step ended */
     int64_t recovery_next_us;  /* beside running tasks, recovery takes half of the time */
     int64_t revoked_us;

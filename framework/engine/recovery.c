@@ -34,7 +34,8 @@
 
 enum {
     ASSIGN_WAIT_US = 30000,
-    FETCH_ONE_MS = 20,
+    FETCH_ONE_MS = 150, /* for one task: longer than a slow coordinator takes */
+    CALM_US = 10000000,
     RESTORE_ALONE_MS = 25,
     RESTORE_LEAST_MS = 2,
     RESTORE_MOST_MS = 20
@@ -252,32 +253,34 @@ static bool any_task(const struct worker *worker, enum task_state state)
 static enum status fetch_blocked(struct worker *worker, struct error *error)
 {
     ensure(worker->producer_fenced);
-    struct task *blocked = NULL;
-    uint32_t turn = 0;
+    size_t fetching = 0;
+    struct task **tasks = NULL;
     for (struct task *task = worker->tasks; task != NULL; task = task->next) {
-        if (task->state != TASK_FETCHING) {
-            continue;
+        if (task->state == TASK_FETCHING) {
+            tasks = memory_resize(tasks, (fetching + 1) * sizeof(struct task *));
+            tasks[fetching++] = task;
         }
+    }
+    enum status status = STATUS_OK;
+    struct task *blocked = NULL;
+    for (size_t i = 0; i < fetching && status == STATUS_OK && blocked == NULL; i++) {
+        size_t at = (worker->takeover_turn + i) % fetching;
         size_t count = 0;
-        struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
-        enum status status =
-            consumer_committed(worker->consumer, offsets, count, FETCH_ONE_MS, error);
+        struct broker_offset *offsets = recovery_offsets(NULL, &count, tasks[at]);
+        status = consumer_committed(worker->consumer, offsets, count, FETCH_ONE_MS, error);
         if (status == STATUS_OK) {
-            status = offsets_known(worker, task, offsets, error);
+            status = offsets_known(worker, tasks[at], offsets, error);
         } else if (status == STATUS_RETRY) {
+            blocked = tasks[at];
+            worker->takeover_turn = (uint32_t)at + 1;
             status = STATUS_OK;
-            blocked = turn == worker->takeover_turn ? task : blocked;
-            blocked = blocked == NULL ? task : blocked;
-            turn += 1;
         }
         free(offsets);
         machine_tick(worker);
-        if (status != STATUS_OK) {
-            return status;
-        }
     }
-    worker->takeover_turn = turn == 0 ? 0 : (worker->takeover_turn + 1) % turn;
-    return blocked == NULL ? STATUS_OK : recovery_take_over(worker, blocked, error);
+    free(tasks);
+    return status != STATUS_OK || blocked == NULL ? status
+                                                  : recovery_take_over(worker, blocked, error);
 }
 
 /* One request for all that resume, or for all that do not: a suspended task is blocked by nobody,
@@ -423,6 +426,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
     }
     if (status == STATUS_OK && !recovery_needed(worker)) {
         worker->unready_us = 0;
+        worker->calm_since_us = worker->now_us;
         worker->settled = worker->settled || worker->tasks != NULL;
     }
     return status;
@@ -482,6 +486,9 @@ static bool fenced_too_often(struct worker *worker, const struct error *cause)
     if (!instance && cause->code != ERROR_FENCED) {
         return false;
     }
+    if (worker->calm_since_us != 0 && worker->now_us - worker->calm_since_us > CALM_US) {
+        worker->fenced.count = 0; /* idle and whole for a while: no fight */
+    }
     bool often = too_often(&worker->fenced, worker->now_us);
     return (instance && too_often(&worker->instance_fenced, worker->now_us)) || often;
 }
@@ -517,7 +524,8 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
             status = recovery_open_producer(worker, error);
         } while (status == STATUS_RETRY && wait_for_broker(worker, error));
     }
-    return status;
+    /* A stop ended the waiting: nothing failed. */
+    return status == STATUS_RETRY && machine_stopping(worker) ? STATUS_OK : status;
 }
 
 /* The next try is another one: with a new store, a larger map, half of the batch, a record judged.
@@ -557,6 +565,7 @@ enum status recovery_begin(struct worker *worker, const struct error *cause, str
         }
         return error->status;
     }
+    worker->calm_since_us = 0;
     log_warn("recovery", "recovering: %s", cause->text);
     atomic_fetch_add_explicit(&worker->counters.recoveries, 1, memory_order_relaxed);
     if (slow_death) {

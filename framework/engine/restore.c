@@ -259,9 +259,13 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
     struct stamp stamp;
     enum status status = stamp_decode(record->value, &task->arena, &stamp, error);
     if (status != STATUS_OK) {
-        error->code = ERROR_MISMATCH; /* the log's fault, not the store's: no replay mends it */
-        return error_prefix(error, "changelog %s partition %" PRId32 " offset %" PRId64,
-                            task->sub->changelog, task->partition, record->offset);
+        /* The log's fault, not the store's: no replay mends it, the user decides (R8). */
+        restore->torn =
+            selfcheck_note(restore->why, sizeof restore->why,
+                           "changelog %s partition %" PRId32 " offset %" PRId64 ": %s",
+                           task->sub->changelog, task->partition, record->offset, error->text);
+        task_end_unit(task);
+        return STATUS_OK;
     }
     if (restore->continues && !restore->checked) {
         restore->checked = true;
@@ -441,12 +445,14 @@ enum status restore_step(struct worker *worker, struct task *task, int64_t budge
                          struct error *error)
 {
     ensure(task->state == TASK_RESTORING && budget_ms > 0);
+    bool beside = recovery_beside_running(worker);
     int64_t until_us = worker->now_us + budget_ms * 1000;
     enum status status = STATUS_OK;
     while (status == STATUS_OK && task->state == TASK_RESTORING && task->restore != NULL &&
            task->restore->slot != UINT32_MAX && worker->now_us < until_us) {
         struct restore *restore = task->restore;
         int64_t left_ms = (until_us - worker->now_us) / 1000;
+        left_ms = beside && left_ms > 2 ? 2 : left_ms; /* the budget is for records, not to wait */
         struct consumer_event event;
         status = consumer_poll_restore(worker->consumer, restore->slot, left_ms, &event, error);
         machine_tick(worker);
@@ -477,6 +483,7 @@ enum status restore_step(struct worker *worker, struct task *task, int64_t budge
             if (restore->end >= 0) {
                 status = at_end(worker, task, restore->end, error); /* still stuck there? */
             }
+            until_us = beside ? worker->now_us : until_us;
             break;
         }
         if (task->restore != NULL && worker->now_us - task->restore->logged_us > 3000000) {

@@ -224,14 +224,19 @@ static enum status run_members(const struct program *program, struct broker *bro
 
 /* A broker that has just come up does not know all of its topics at once. */
 static enum status prepare_in_time(const struct program *program, struct broker *broker, bool ends,
-                                   struct prepared_topics *topics, struct error *error)
+                                   const sigset_t *signals, struct prepared_topics *topics,
+                                   struct error *error)
 {
     ensure(topics->count == 0);
     struct clock *clock = clock_system();
     int64_t until_ms = clock_monotonic_ms(clock) + program->config->broker.connect_timeout_ms;
     enum status status = prepare_topics(program, broker, true, ends, topics, error);
     while (status == STATUS_RETRY && clock_monotonic_ms(clock) < until_ms) {
-        clock_sleep_ms(clock, 100);
+        const struct timespec wait = {.tv_nsec = 100000000};
+        if (sigtimedwait(signals, NULL, &wait) > 0) {
+            return error_set(error, STATUS_RETRY, ERROR_STOPPED,
+                             "stopped while waiting for topics");
+        }
         status = prepare_topics(program, broker, true, ends, topics, error);
     }
     return status;
@@ -251,7 +256,7 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     raise_file_limit();
     enum status status = lock_instance(program->config, &lock, error);
     if (status == STATUS_OK) {
-        status = prepare_in_time(program, broker, options->until_end, &topics, error);
+        status = prepare_in_time(program, broker, options->until_end, &signals, &topics, error);
     }
     if (status == STATUS_OK) {
         log_info("runtime", "starting application=%s instance=%s workers=%" PRIu32,
@@ -260,5 +265,5 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     }
     prepare_finish(&topics);
     directory_unlock(lock);
-    return status;
+    return status == STATUS_RETRY && error->code == ERROR_STOPPED ? STATUS_OK : status;
 }

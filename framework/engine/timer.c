@@ -209,9 +209,10 @@ static enum status timer_first(struct task *task, leat_time_kind kind, struct by
         if (status != STATUS_OK) {
             break;
         }
-        *stored = (struct bytes){arena_copy(&task->arena, key.data, key.size), key.size};
-        *owner = timer_parse(task, *stored, timer);
+        *owner = timer_parse(task, key, timer);
         if (*owner != NULL) {
+            *stored = (struct bytes){arena_copy(&task->arena, key.data, key.size), key.size};
+            (void)timer_parse(task, *stored, timer); /* its views outlive the scan */
             task->timer_first[kind] = timer->time_ms;
             break;
         }

@@ -50,7 +50,7 @@ static enum status policy(struct worker *worker, struct task *task, bool sink, c
         (void)transaction_commit(worker, &ignored);
     }
     error_set(error, STATUS_FATAL, ERROR_OPERATOR,
-              "%s: %s; to go on without such records set \"on_error\": \"skip\" %s%s%s", where,
+              "%s: %.250s; to go on without such records set \"on_error\": \"skip\" %s%s%s", where,
               why.text, failed == NULL ? "in the topology file" : "on operator \"",
               failed == NULL ? "" : failed->name, failed == NULL ? "" : "\"");
     return STATUS_FATAL;
@@ -192,7 +192,11 @@ static enum status bad_timer(struct worker *worker, struct task *task, bool refu
         }
     }
     status = policy(worker, task, refused, where, error);
-    return status == STATUS_OK ? task_drop_timer(task, error) : status;
+    if (status == STATUS_OK) {
+        worker->transaction.units += worker->transaction.state == TRANSACTION_OPEN;
+        status = task_drop_timer(task, error);
+    }
+    return status;
 }
 
 /* The timers of a task that are not to be called any more, NULL = none. */
@@ -236,9 +240,7 @@ static enum status run_timer(struct worker *worker, struct task *task, struct er
             judged->set = false;
         }
         task->commit_requested = task->commit_requested || refused; /* as for a record */
-        status = bad_timer(worker, task, refused, where, error);
-        worker->transaction.units += worker->transaction.state == TRANSACTION_OPEN;
-        return status;
+        return bad_timer(worker, task, refused, where, error);
     }
     if (status != STATUS_OK) {
         return operator_failed(worker, where, status, error);

@@ -240,6 +240,10 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
     if (status != STATUS_OK) {
         return status;
     }
+    if (start <= input->fetched && input->fetched <= end) {
+        worker->assign_needed = true; /* it is there after all: read on */
+        return STATUS_OK;
+    }
     if (lost == CONFIG_LOST_STOP) {
         bool source = node->kind == GRAPH_SOURCE;
         return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
@@ -251,10 +255,6 @@ static enum status take_offset_lost(struct worker *worker, const struct consumer
                          source ? node->name
                                 : " Nothing but its readers may delete records of this topic",
                          source ? "\" to \"earliest\" or \"latest\"" : "");
-    }
-    if (start <= input->fetched && input->fetched <= end) {
-        worker->assign_needed = true; /* it is there after all: read on */
-        return STATUS_OK;
     }
     log_warn("task", "offset %" PRId64 " of topic %s partition %" PRId32 " is lost, going on at %s",
              input->fetched, input->topic, input->partition,
