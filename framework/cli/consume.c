@@ -3,6 +3,7 @@
  * Command consume: prints the records of a topic. Knows the broker only by broker.h: a plain reader
  * without a group. The end of a partition is what the broker says by its END, never arithmetic.
  */
+#include "base/clock.h"
 #include "base/value.h"
 #include "cli/cli.h"
 #include "cli/record_format.h"
@@ -15,7 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 100, WRITE_SIZE = 64 << 10, PIPE_SIZE = 4096, STOP_EVERY = 4096 };
+enum {
+    OPEN_WAIT_MS = 3000,
+    WAIT_MS = 100,
+    WRITE_SIZE = 64 << 10,
+    PIPE_SIZE = 4096,
+    STOP_EVERY = 4096
+};
 
 static const struct option_spec options[] = {
     {"format", "FORMAT", "what a line is", "value,key-value,json"},
@@ -29,7 +36,9 @@ static const struct option_spec options[] = {
 enum from { FROM_BEGINNING, FROM_END, FROM_OFFSET };
 
 struct partition {
-    bool ended;
+    int64_t target; /* the log's end when the command began, open transactions included */
+    bool seen;      /* an END has come */
+    bool ended;     /* one at the target or beyond */
 };
 
 struct consume {
@@ -43,7 +52,9 @@ struct consume {
     struct broker *broker;
     struct consumer *consumer;
     struct partition *partitions;
-    int32_t partition_count, ended_count;
+    int32_t partition_count, seen_count, ended_count;
+    int64_t moved_ms; /* when nothing came any more (monotonic) */
+    bool moved, given_up;
     struct buffer text;
     bool closed; /* nobody reads stdout any more */
     bool stopped;
@@ -134,6 +145,7 @@ static enum status start_of(struct consume *consume, int32_t partition, int64_t 
               : consume->from == FROM_OFFSET ? consume->offset
                                              : start;
     *offset = *offset < start ? start : *offset > end ? end : *offset;
+    consume->partitions[partition].target = end;
     return status;
 }
 
@@ -182,6 +194,18 @@ static void record_take(struct consume *consume, struct consumer_event *event)
     consumer_release(consume->consumer, &event->record);
 }
 
+/* A commit is answered before its records can be read (Kafka writes its markers after that), so an
+   END below what was there at the start is not the end yet. */
+static void end_take(struct consume *consume, struct partition *partition, int64_t offset)
+{
+    bool ended = consume->uncommitted || offset >= partition->target;
+    ensure(offset >= 0);
+    consume->seen_count += partition->seen ? 0 : 1;
+    consume->ended_count += ended && !partition->ended ? 1 : 0;
+    partition->seen = true;
+    partition->ended = partition->ended || ended;
+}
+
 static enum status event_take(struct consume *consume, struct consumer_event *event,
                               struct error *error)
 {
@@ -191,8 +215,7 @@ static enum status event_take(struct consume *consume, struct consumer_event *ev
         return STATUS_OK;
     case CONSUMER_END:
         ensure(event->slot < (uint32_t)consume->partition_count);
-        consume->ended_count += consume->partitions[event->slot].ended ? 0 : 1;
-        consume->partitions[event->slot].ended = true;
+        end_take(consume, &consume->partitions[event->slot], event->offset);
         return STATUS_OK;
     case CONSUMER_OFFSET_LOST:
         return error_set(error, STATUS_FATAL, ERROR_OFFSET_LOST,
@@ -203,11 +226,29 @@ static enum status event_take(struct consume *consume, struct consumer_event *ev
     }
 }
 
+/* An open transaction whose owner is gone is waited for, but not for ever. */
+static void note_idle(struct consume *consume, bool idle)
+{
+    ensure(consume->ended_count <= consume->seen_count);
+    if (!idle) {
+        consume->moved = true;
+        return;
+    }
+    int64_t now_ms = clock_monotonic_ms(clock_system());
+    if (consume->moved) {
+        consume->moved = false;
+        consume->moved_ms = now_ms;
+    }
+    consume->given_up = consume->seen_count == consume->partition_count &&
+                        now_ms - consume->moved_ms > OPEN_WAIT_MS;
+}
+
 static bool consume_done(const struct consume *consume)
 {
     ensure(consume->ended_count <= consume->partition_count);
+    bool ended = consume->ended_count == consume->partition_count || consume->given_up;
     return consume->count == 0 || consume->closed || consume->stopped ||
-           (consume->until_end && consume->ended_count == consume->partition_count);
+           (consume->until_end && ended);
 }
 
 /* What is printed is written before anything is waited for. */
@@ -227,6 +268,7 @@ static enum status consume_all(struct consume *consume, struct error *error)
             status = event_take(consume, &event, error);
         }
         bool idle = event.kind == CONSUMER_NOTHING;
+        note_idle(consume, idle);
         if (status == STATUS_OK && (idle || consume->text.size >= WRITE_SIZE)) {
             status = text_write(consume, error);
         }
