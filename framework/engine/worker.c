@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_RECORDS = 10000, BUFFER_SIZE = 1 << 20, DELETE_RECORDS_MS = 30000 };
+enum { MARKER_GAPS = 20, BUFFER_RECORDS = 10000, BUFFER_SIZE = 1 << 20, DELETE_RECORDS_MS = 30000 };
 
 /* ---- Time ---- */
 
@@ -492,6 +492,14 @@ static enum status finish(struct worker *worker, bool commit, struct error *erro
     if (status != STATUS_OK) {
         log_warn("worker", "the last transaction is dropped, it will be done again: %s",
                  error->text);
+    }
+    if (worker->done) {
+        /* The broker writes its markers after it has answered: whoever reads when --until-end has
+           ended should find all of the last transaction. */
+        int64_t readable_us =
+            worker->transaction.committed_us + MARKER_GAPS * worker->options.broker->commit_gap_us;
+        machine_sleep(
+            worker, readable_us > worker->now_us ? (readable_us - worker->now_us + 999) / 1000 : 0);
     }
     (void)transaction_abort(worker);
     group_close_tasks(worker);
