@@ -192,16 +192,7 @@ static enum status commit_batch(struct task *task, struct error *error)
     if (!task->writing) {
         return STATUS_OK;
     }
-    struct buffer value = {0};
-    uint8_t sequence[8];
-    position_encode(&value, &task->position);
-    put_u64(sequence, task->sequence);
-    enum status status =
-        store_meta_put(task->store, "position", (struct bytes){value.data, value.size}, error);
-    if (status == STATUS_OK) {
-        status = store_meta_put(task->store, "sequence", (struct bytes){sequence, 8}, error);
-    }
-    buffer_finish(&value);
+    enum status status = task_put_position(task, error);
     if (status == STATUS_OK) {
         status = store_commit(task->store, error);
         task->writing = false;

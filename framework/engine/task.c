@@ -191,6 +191,22 @@ enum status task_attach_store_take(struct task *task, struct store *store, struc
     return task_load_position(task, error);
 }
 
+enum status task_put_position(struct task *task, struct error *error)
+{
+    ensure(task->writing);
+    struct buffer value = {0};
+    uint8_t sequence[8];
+    position_encode(&value, &task->position);
+    put_u64(sequence, task->sequence);
+    enum status status =
+        store_meta_put(task->store, "position", (struct bytes){value.data, value.size}, error);
+    if (status == STATUS_OK) {
+        status = store_meta_put(task->store, "sequence", (struct bytes){sequence, 8}, error);
+    }
+    buffer_finish(&value);
+    return status;
+}
+
 enum status task_load_position(struct task *task, struct error *error)
 {
     ensure(task->store != NULL && !task->writing);

@@ -222,6 +222,8 @@ const char *task_state_name(enum task_state state);
 
 /** Opens the tables of all declared stores and reads the position. The store is taken over. */
 enum status task_attach_store_take(struct task *task, struct store *store, struct error *error);
+/** Writes position and sequence into the store's open transaction. */
+enum status task_put_position(struct task *task, struct error *error);
 /** Reads position, sequence and stream time from the store; resets the timer caches. */
 enum status task_load_position(struct task *task, struct error *error);
 /** Closes the store only (after its instances were closed). */

@@ -330,19 +330,7 @@ static enum status apply(struct worker *worker, struct task *task, struct error 
         status = store_begin(task->store, error);
         task->writing = status == STATUS_OK;
     }
-    struct buffer value = {0};
-    uint8_t sequence[8];
-    position_encode(&value, &task->position);
-    put_u64(sequence, task->sequence);
-    if (status == STATUS_OK) {
-        status =
-            store_meta_put(task->store, "position", (struct bytes){value.data, value.size}, error);
-    }
-    if (status == STATUS_OK) {
-        status = store_meta_put(task->store, "sequence", (struct bytes){sequence, 8}, error);
-    }
-    buffer_finish(&value);
-    return status;
+    return status == STATUS_OK ? task_put_position(task, error) : status;
 }
 
 /* Commits the store of a task, or leaves it open while flush_interval lasts. */
