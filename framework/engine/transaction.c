@@ -43,7 +43,9 @@ static const bool legal[TRANSACTION_STATE_COUNT][TRANSACTION_STATE_COUNT] = {
 
 static void set_state(struct transaction *transaction, enum transaction_state state)
 {
+    static const char *const names[] = {"idle", "open", "flushed", "offered", "decided"};
     ensure(legal[transaction->state][state]);
+    log_debug("transaction", "%s -> %s", names[transaction->state], names[state]);
     transaction->state = state;
 }
 
