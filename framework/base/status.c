@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Names and values of users get into a text, line ends and terminal codes among them. */
+static void make_one_line(char *text)
+{
+    ensure(text != NULL);
+    for (; *text != 0; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            *text = ' ';
+        }
+    }
+}
+
 enum status error_set_at(struct error *error, const char *file, int line, enum status status,
                          enum error_code code, const char *format, ...)
 {
@@ -20,6 +31,7 @@ enum status error_set_at(struct error *error, const char *file, int line, enum s
     va_start(arguments, format);
     (void)vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
+    make_one_line(error->text);
     return status;
 }
 
@@ -35,6 +47,7 @@ enum status error_prefix(struct error *error, const char *format, ...)
     if (used > 0 && (size_t)used < sizeof text) {
         (void)snprintf(text + used, sizeof text - (size_t)used, ": %s", error->text);
     }
+    make_one_line(text);
     memcpy(error->text, text, sizeof text);
     return error->status;
 }

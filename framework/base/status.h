@@ -55,10 +55,11 @@ struct error {
     enum error_code code;
     int line;         /* of the source file that set it */
     const char *file; /* static */
-    char text[512];   /* one line, no newline at the end */
+    char text[512];   /* one line without control characters */
 };
 
-/** Fills `error` (may be NULL) and returns `status`. Text beyond the buffer is cut. */
+/** Fills `error` (may be NULL) and returns `status`. Text beyond the buffer is cut, control
+ * characters become spaces. */
 enum status error_set_at(struct error *error, const char *file, int line, enum status status,
                          enum error_code code, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -64,3 +64,12 @@ Test(status, ensure_stays_on_in_every_build, .signal = SIGABRT)
     ensure(1 + 1 == 3);
     cr_assert_fail("it went on");
 }
+
+Test(status, a_text_is_one_line_whatever_was_put_into_it)
+{
+    struct error error;
+    (void)error_set(&error, STATUS_FATAL, ERROR_IO, "near \"%s\"", "a\nb\r\t\x1b[2J\x7f\xc3\xa9");
+    cr_assert_str_eq(error.text, "near \"a b   [2J \xc3\xa9\"");
+    (void)error_prefix(&error, "in %s", "x\ny");
+    cr_assert_str_eq(error.text, "in x y: near \"a b   [2J \xc3\xa9\"");
+}
