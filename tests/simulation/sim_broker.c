@@ -37,6 +37,7 @@ struct sim_cluster *sim_cluster_create(struct sim *sim, const struct sim_faults 
                cluster, 0);
     }
     sim_at(sim, sim_now_us(sim), compact_any, cluster, 0);
+    sim_at(sim, sim_now_us(sim), sim_cut_any, cluster, 0);
     return cluster;
 }
 
@@ -128,8 +129,52 @@ int64_t sim_latency_us(struct sim_cluster *cluster)
     return sim_between(cluster->sim, 200, 1500);
 }
 
-enum fate sim_fate(struct sim_cluster *cluster)
+enum sim_cut sim_cut_of(const struct sim_handle *handle)
 {
+    bool cut = handle->cluster->faults.cut_ms > 0 &&
+               sim_now_us(handle->cluster->sim) < handle->cut_until_us;
+    return cut ? handle->cut : CUT_NOTHING;
+}
+
+static void cut_client(const struct sim_client *client, enum sim_cut cut, int64_t us)
+{
+    static const char *const names[] = {"", "out", "in", "both"};
+    client->handle->cut = cut;
+    client->handle->cut_until_us = sim_now_us(client->sim) + us;
+    sim_note(client->sim, "---- the network of %s is cut (%s) for %lld ms",
+             client->fiber == NULL ? "a process" : sim_fiber_name(client->fiber), names[cut],
+             (long long)us / 1000);
+}
+
+void sim_cut_any(void *subject, uint64_t number)
+{
+    struct sim_cluster *cluster = subject;
+    struct sim *sim = cluster->sim;
+    if (cluster->faults.cut_ms == 0) {
+        return;
+    }
+    enum sim_cut cut = (enum sim_cut)sim_between(sim, CUT_OUT, CUT_BOTH);
+    int64_t us = sim_between(sim, 50, sim_chance(sim, 5000) ? 800 : 9000) * 1000;
+    bool all = sim_chance(sim, 1000);
+    size_t only = (size_t)sim_below(sim, cluster->client_count + 1);
+    for (size_t i = 0; number > 0 && i < cluster->client_count; i++) {
+        if (all || i == only) {
+            cut_client(cluster->clients[i], cut, us);
+            cluster->statistics.cuts++;
+        }
+    }
+    sim_at(sim, sim_now_us(sim) + sim_between(sim, 1, 2 * cluster->faults.cut_ms * 1000),
+           sim_cut_any, cluster, 1);
+}
+
+enum fate sim_fate(const struct sim_handle *handle)
+{
+    struct sim_cluster *cluster = handle->cluster;
+    enum sim_cut cut = sim_cut_of(handle);
+    if (cut != CUT_NOTHING) {
+        cluster->statistics.broken++;
+        return cut == CUT_IN ? FATE_UNANSWERED : FATE_LOST;
+    }
     if (sim_chance(cluster->sim, cluster->faults.broken)) {
         cluster->statistics.broken++;
         return (enum fate)(FATE_LOST + (int)sim_below(cluster->sim, 3));
@@ -153,10 +198,11 @@ int64_t sim_arrival_us(struct sim_cluster *cluster, enum fate fate)
     return sim_latency_us(cluster);
 }
 
-enum status sim_request(struct sim_cluster *cluster, const char *call, struct error *error)
+enum status sim_request(const struct sim_handle *handle, const char *call, struct error *error)
 {
+    struct sim_cluster *cluster = handle->cluster;
     sim_enter(cluster, call);
-    enum fate fate = sim_fate(cluster);
+    enum fate fate = sim_fate(handle);
     sim_wait_us(cluster->sim, sim_arrival_us(cluster, fate));
     sim_point(cluster->sim);
     if (fate == FATE_FINE || fate == FATE_SLOW) {
@@ -167,15 +213,20 @@ enum status sim_request(struct sim_cluster *cluster, const char *call, struct er
 
 /* ---- Administration ---- */
 
+static struct sim_handle *handle_of(struct broker *broker)
+{
+    return (struct sim_handle *)(void *)broker;
+}
+
 static struct sim_cluster *cluster_of(struct broker *broker)
 {
-    return ((struct sim_handle *)(void *)broker)->cluster;
+    return handle_of(broker)->cluster;
 }
 
 static enum status get_topic(struct broker *broker, const char *name, struct broker_topic *facts,
                              struct error *error)
 {
-    enum status status = sim_request(cluster_of(broker), "topic_get", error);
+    enum status status = sim_request(handle_of(broker), "topic_get", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -196,7 +247,7 @@ static enum status list_topics(struct broker *broker, char ***names, size_t *cou
                                struct error *error)
 {
     struct sim_cluster *cluster = cluster_of(broker);
-    enum status status = sim_request(cluster, "topic_list", error);
+    enum status status = sim_request(handle_of(broker), "topic_list", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -215,7 +266,7 @@ static enum status create_topic(struct broker *broker, const char *name, int32_t
 {
     (void)replication;
     struct sim_cluster *cluster = cluster_of(broker);
-    enum status status = sim_request(cluster, "topic_create", error);
+    enum status status = sim_request(handle_of(broker), "topic_create", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -242,7 +293,7 @@ static enum status create_topic(struct broker *broker, const char *name, int32_t
 static enum status delete_topic(struct broker *broker, const char *name, struct error *error)
 {
     struct sim_cluster *cluster = cluster_of(broker);
-    enum status status = sim_request(cluster, "topic_delete", error);
+    enum status status = sim_request(handle_of(broker), "topic_delete", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -259,7 +310,7 @@ static enum status delete_topic(struct broker *broker, const char *name, struct 
 static enum status find_log(struct broker *broker, const char *call, const char *topic,
                             int32_t partition, struct sim_partition **log, struct error *error)
 {
-    enum status status = sim_request(cluster_of(broker), call, error);
+    enum status status = sim_request(handle_of(broker), call, error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -303,7 +354,7 @@ static enum status get_unstable(struct broker *broker, const char *group,
 {
     (void)timeout_ms;
     struct sim_cluster *cluster = cluster_of(broker);
-    enum status status = sim_request(cluster, "committed_unstable", error);
+    enum status status = sim_request(handle_of(broker), "committed_unstable", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -350,7 +401,7 @@ static enum status fence_other(struct broker *broker, const char *transactional_
     cluster->statistics.takeovers++;
     sim_note(cluster->sim, "takes over %s", transactional_id);
     int64_t deadline_us = sim_now_us(cluster->sim) + 1000000;
-    enum status status = sim_request(cluster, "take_over", error);
+    enum status status = sim_request(handle_of(broker), "take_over", error);
     while (status == STATUS_OK) {
         int32_t epoch = 0;
         struct sim_transaction *transaction = sim_transaction_get(cluster, transactional_id);

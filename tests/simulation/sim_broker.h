@@ -35,14 +35,17 @@ struct sim_faults {
                              never */
     int64_t rebalance_ms; /* mean time between rebalances without a reason; 0 = never */
     int64_t compact_ms;   /* mean time between compactions of a compacted topic; 0 = never */
-    int64_t scan_ms;      /* how often transactions are checked for their time-out; 0 = 10 s */
-    bool shuffle;         /* a rebalance moves partitions even without a new member */
-    bool unverified;      /* brokers before 3.6: a produce need not belong to an open transaction */
+    int64_t cut_ms;  /* mean time between cuts of the network of one process or, rarely, of all; 0 =
+                       never */
+    int64_t scan_ms; /* how often transactions are checked for their time-out; 0 = 10 s */
+    bool shuffle;    /* a rebalance moves partitions even without a new member */
+    bool unverified; /* brokers before 3.6: a produce need not belong to an open transaction */
 };
 
 struct sim_statistics {
     int64_t committed, aborted, empty, fenced, timed_out, inits, takeovers, rebalances, expired,
-        broken, late_ends, late_offsets, torn; /* torn: a late EndTxn ended a later transaction */
+        broken, cuts, late_ends, late_offsets,
+        torn; /* torn: a late EndTxn ended a later transaction */
 };
 
 struct sim_cluster *sim_cluster_create(struct sim *sim, const struct sim_faults *faults);

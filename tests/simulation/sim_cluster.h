@@ -196,11 +196,20 @@ void sim_group_disturb(void *group, uint64_t number);
 
 /* ---- Clients ---- */
 
+/** Which way the network between a process and the brokers is cut. */
+enum sim_cut { CUT_NOTHING, CUT_OUT, CUT_IN, CUT_BOTH };
+
 struct sim_handle {
     struct broker broker;
     struct sim_cluster *cluster;
     int64_t session_us, transaction_us, callback_us;
+    enum sim_cut cut;
+    int64_t cut_until_us;
 };
+
+/** The cut that the handle suffers now. */
+enum sim_cut sim_cut_of(const struct sim_handle *handle);
+void sim_cut_any(void *cluster, uint64_t number);
 
 enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER };
 
@@ -258,14 +267,14 @@ enum fate {
     FATE_LATE        /* the connection breaks; it arrives long after */
 };
 
-enum fate sim_fate(struct sim_cluster *cluster);
+enum fate sim_fate(const struct sim_handle *handle);
 /** How long a request of that fate takes to arrive, us. */
 int64_t sim_arrival_us(struct sim_cluster *cluster, enum fate fate);
 int64_t sim_latency_us(struct sim_cluster *cluster);
 /** A point, and now and then another goes first. */
 void sim_enter(struct sim_cluster *cluster, const char *call);
 /** A plain request of an administrator: takes its time; STATUS_RETRY when its connection breaks. */
-enum status sim_request(struct sim_cluster *cluster, const char *call, struct error *error);
+enum status sim_request(const struct sim_handle *handle, const char *call, struct error *error);
 
 struct sim_cluster {
     struct sim *sim;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CUT_RETRY_US = 100000 };
+
 /* ---- Fetching ---- */
 
 static void fetch(struct sim_consumer *self, struct sim_slot *slot)
@@ -92,6 +94,10 @@ static bool try_slot(struct sim_consumer *self, struct sim_slot *slot, struct co
             slot->fetch_us = sim_now_us(sim) + sim_latency_us(self->client.cluster);
         }
         if (slot->fetch_us > sim_now_us(sim)) {
+            return false;
+        }
+        if (sim_cut_of(self->client.handle) != CUT_NOTHING) {
+            slot->fetch_us = sim_now_us(sim) + CUT_RETRY_US;
             return false;
         }
         fetch(self, slot);
@@ -328,7 +334,7 @@ static enum status sim_committed(struct consumer *consumer, struct broker_offset
     struct sim *sim = self->client.sim;
     ensure(self->group[0] != '\0');
     int64_t deadline_us = sim_now_us(sim) + timeout_ms * 1000;
-    enum status status = sim_request(cluster, "committed", error);
+    enum status status = sim_request(self->client.handle, "committed", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -376,7 +382,9 @@ static void sim_close(struct consumer *consumer)
     struct sim_consumer *self = sim_consumer_of(consumer);
     sim_enter(self->client.cluster, "close consumer");
     sim_wait_us(self->client.sim, sim_latency_us(self->client.cluster));
-    if (self->group[0] != '\0' && self->instance[0] == '\0' && self->member[0] != '\0') {
+    enum sim_cut cut = sim_cut_of(self->client.handle);
+    if (self->group[0] != '\0' && self->instance[0] == '\0' && self->member[0] != '\0' &&
+        (cut == CUT_NOTHING || cut == CUT_IN)) {
         sim_group_leave(sim_group_get(self->client.cluster, self->group), self->member);
     }
     consumer_free(self);

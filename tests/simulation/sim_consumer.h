@@ -37,6 +37,7 @@ struct sim_consumer {
     struct broker_partition *partitions;
     size_t partition_count;
     int64_t polled_us;
+    int64_t answered_us; /* the last heartbeat, or join, that was */
 };
 
 struct sim_consumer *sim_consumer_of(struct consumer *consumer);

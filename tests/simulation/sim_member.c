@@ -81,6 +81,10 @@ static bool must_answer(const struct sim_consumer *self)
 
 static void join(struct sim_consumer *self)
 {
+    enum sim_cut cut = sim_cut_of(self->client.handle);
+    if (cut == CUT_OUT || cut == CUT_BOTH) {
+        return; /* the next beat tries again */
+    }
     self->membership = MEMBER_JOINING;
     if (sim_group_join(sim_group_get(self->client.cluster, self->group), self) == ANSWER_FENCED) {
         self->fenced = true;
@@ -93,14 +97,25 @@ static void beat_member(struct sim_consumer *self)
     struct sim_client *client = &self->client;
     int64_t now = sim_now_us(client->sim);
     struct sim_group *group = sim_group_get(client->cluster, self->group);
+    enum sim_cut cut = sim_cut_of(client->handle);
     if (now - self->polled_us > client->handle->callback_us && self->membership == MEMBER_IN) {
-        if (self->instance[0] == '\0') {
+        if (self->instance[0] == '\0' && (cut == CUT_NOTHING || cut == CUT_IN)) {
             sim_group_leave(group, self->member);
         }
         lose(self);
         return;
     }
-    switch (sim_group_beat(group, self->member, self->instance, self->generation)) {
+    enum beat beat = cut == CUT_OUT || cut == CUT_BOTH
+                         ? BEAT_OK
+                         : sim_group_beat(group, self->member, self->instance, self->generation);
+    if (cut != CUT_NOTHING) { /* no answer: after the session's time the library gives up */
+        if (now - self->answered_us > client->handle->session_us) {
+            lose(self);
+        }
+        return;
+    }
+    self->answered_us = now;
+    switch (beat) {
     case BEAT_OK:
         break;
     case BEAT_REBALANCE:
@@ -152,6 +167,11 @@ void sim_consumer_joined(struct sim_cluster *cluster, uint64_t number, struct si
     if (self == NULL || self->membership != MEMBER_JOINING || self->fenced) {
         return;
     }
+    if (sim_cut_of(self->client.handle) != CUT_NOTHING) {
+        self->membership = MEMBER_OUT; /* the answer is lost: it joins again */
+        return;
+    }
+    self->answered_us = sim_now_us(cluster->sim);
     self->membership = MEMBER_IN;
     self->generation = answer->generation;
     snprintf(self->member, sizeof self->member, "%s", answer->member);

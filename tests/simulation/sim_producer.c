@@ -105,7 +105,7 @@ static void send_init(struct sim_producer *self, int64_t due_us, bool answered)
 static void ask_for_epoch(struct sim_producer *self, int64_t delay_us)
 {
     struct sim_cluster *cluster = self->client.cluster;
-    enum fate fate = sim_fate(cluster);
+    enum fate fate = sim_fate(self->client.handle);
     bool broken = fate != FATE_FINE && fate != FATE_SLOW;
     int64_t due_us = sim_producer_now_us(self) + delay_us + sim_arrival_us(cluster, fate);
     self->asking = !broken;
@@ -144,7 +144,7 @@ static enum status sim_topic(struct producer *producer, const char *name, uint32
                              int32_t *partition_count, struct error *error)
 {
     struct sim_producer *self = sim_producer_of(producer);
-    enum status status = sim_request(self->client.cluster, "topic of producer", error);
+    enum status status = sim_request(self->client.handle, "topic of producer", error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -336,6 +336,10 @@ static void arrive_broken(void *subject, uint64_t number)
         return;
     }
     self->suspect = true;
+    if (sim_cut_of(self->client.handle) != CUT_NOTHING) { /* sent again, in vain */
+        sim_at(self->client.sim, sim_producer_now_us(self) + 100000, arrive_broken, produce, 0);
+        return;
+    }
     if (produce->fate == FATE_LATE || sim_chance(self->client.sim, 2500)) {
         settle(self, produce, ANSWER_INVALID, -1); /* "timed out in the queue" */
         sim_batch_drop(&produce->batch);
@@ -360,7 +364,7 @@ static void send_batch(void *subject, uint64_t number)
     produce->transaction = self->transaction;
     produce->epoch = self->epoch;
     produce->add = !lane->added;
-    produce->fate = sim_fate(cluster);
+    produce->fate = sim_fate(self->client.handle);
     produce->batch = lane->waiting;
     lane->waiting.records = NULL;
     lane->waiting.count = 0;

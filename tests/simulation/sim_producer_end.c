@@ -72,6 +72,10 @@ static enum status add_group(struct sim_producer *self, const char *group, struc
     for (;;) {
         sim_wait_us(cluster->sim, sim_latency_us(cluster));
         sim_point(cluster->sim);
+        if (sim_cut_of(self->client.handle) != CUT_NOTHING) {
+            self->suspect = true;
+            return error_set(error, STATUS_RETRY, ERROR_TIMED_OUT, "AddOffsetsToTxn: no answer");
+        }
         switch (sim_transaction_add_group(self->transaction, self->epoch, group)) {
         case ANSWER_OK:
             self->touched = true;
@@ -133,7 +137,7 @@ enum status sim_producer_send_offsets(struct producer *producer, struct consumer
     if (status != STATUS_OK) {
         return status;
     }
-    enum fate fate = sim_fate(cluster);
+    enum fate fate = sim_fate(self->client.handle);
     sim_wait_us(cluster->sim,
                 fate == FATE_LATE ? sim_latency_us(cluster) : sim_arrival_us(cluster, fate));
     enum answer answer = ANSWER_OK;
@@ -201,7 +205,7 @@ static void notice_broken_end(void *subject, uint64_t number)
 static void send_end(struct sim_producer *self)
 {
     struct sim_cluster *cluster = self->client.cluster;
-    enum fate fate = sim_fate(cluster);
+    enum fate fate = sim_fate(self->client.handle);
     bool broken = fate != FATE_FINE && fate != FATE_SLOW;
     self->end_sent = true;
     if (fate != FATE_LOST) {
