@@ -18,7 +18,7 @@ void chain_next(char text[CHAIN_TEXT_SIZE], const void *value, size_t size)
              hash_crc32c(sum, value, size));
 }
 
-static leat_status open_state(leat_context *context, void **self)
+leat_status chain_open(leat_context *context, void **self)
 {
     leat_store *store = NULL;
     leat_status status = leat_store_open(context, "state", &store);
@@ -47,7 +47,7 @@ static bool ends_with(leat_bytes value, char last)
     return value.size > 0 && ((const char *)value.data)[value.size - 1] == last;
 }
 
-static leat_status process_record(void *self, leat_context *context, const leat_record *record)
+leat_status chain_process(void *self, leat_context *context, const leat_record *record)
 {
     char text[CHAIN_TEXT_SIZE];
     leat_status status = add_link(self, record->key, record->value, text);
@@ -67,13 +67,10 @@ const leat_operator *chain_operator(void)
 {
     static const leat_store_spec stores[] = {{"state", "count and checksum per key"}, {NULL, NULL}};
     static const leat_operator descriptor = {
-        LEAT_OPERATOR_SIZES,
-        .name = "chain",
-        .version = "1",
-        .summary = "count and checksum of the records of a key",
-        .stores = stores,
-        .init = open_state,
-        .process = process_record,
+        LEAT_OPERATOR_SIZES,      .name = "chain",
+        .version = "1",           .summary = "count and checksum of the records of a key",
+        .stores = stores,         .init = chain_open,
+        .process = chain_process,
     };
     return &descriptor;
 }
@@ -89,7 +86,7 @@ static leat_status process_and_set(void *self, leat_context *context, const leat
 {
     leat_status status = leat_timer_set(context, LEAT_STREAM_TIME, 3,
                                         chain_timer_ms(record->timestamp_ms), record->key);
-    return status == LEAT_OK ? process_record(self, context, record) : status;
+    return status == LEAT_OK ? chain_process(self, context, record) : status;
 }
 
 static leat_status run_timer(void *self, leat_context *context, const leat_timer *timer)
@@ -110,7 +107,7 @@ const leat_operator *timer_chain_operator(void)
         .version = "1",
         .summary = "count and checksum of the records and timers of a key",
         .stores = stores,
-        .init = open_state,
+        .init = chain_open,
         .process = process_and_set,
         .timer = run_timer,
     };

@@ -12,23 +12,10 @@
 #include <string.h>
 
 enum {
-    FAULTS_MS = 40000,
     HEAL_MS = 180000,
-    STOP_MS = 90000,    /* a dead instance first comes back */
-    SETTLE_MS = 700000, /* a dead owner's records block readers for its time-out */
-    SESSION_MS = 3000,
-    CALLBACK_MS = 60000
+    STOP_MS = 90000,   /* a dead instance first comes back */
+    SETTLE_MS = 700000 /* a dead owner's records block readers for its time-out */
 };
-
-static uint64_t below(struct scenario *scenario, uint64_t bound)
-{
-    return random_below(&scenario->random, bound);
-}
-
-static bool one_in(struct scenario *scenario, uint64_t n)
-{
-    return below(scenario, n) == 0;
-}
 
 static void fail(struct scenario *scenario, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -42,254 +29,86 @@ static void fail(struct scenario *scenario, const char *format, ...)
     }
 }
 
-/* ---- The program of a process ---- */
-
-static char *topology_text(struct scenario *scenario, const char *instance)
-{
-    struct buffer text = {0};
-    buffer_format(
-        &text,
-        "{\"application\": \"app\", \"instance\": \"%s\", \"broker\": {\"kind\": \"local\", "
-        "\"directory\": \"none\", \"session_timeout\": %d, \"transaction_timeout\": %d, "
-        "\"membership\": \"%s\"}, \"callback_timeout\": %d, \"state\": {\"directory\": "
-        "\"%s\", \"flush_interval\": %d}, \"commit\": {\"interval\": %d, \"records\": %d}, "
-        "\"on_error\": \"skip\", \"sources\": {\"in\": {\"topics\": [\"in\"%s]}}, ",
-        instance, (int)SESSION_MS, (int)scenario->transaction_ms,
-        scenario->static_membership ? "static" : "dynamic", (int)CALLBACK_MS, scenario->directory,
-        one_in(scenario, 4) ? 300 : 0, one_in(scenario, 2) ? 20 : 100,
-        one_in(scenario, 2) ? 10 : 1000, scenario->topology == TOPOLOGY_JOIN ? ", \"in2\"" : "");
-    const char *last = "in";
-    if (scenario->topology == TOPOLOGY_REGROUP) {
-        buffer_append_text(&text, "\"repartitions\": {\"by_key\": {\"from\": [\"in\"]}}, ");
-        last = "by_key";
-    }
-    if (scenario->topology != TOPOLOGY_COPY) {
-        buffer_format(
-            &text, "\"operators\": {\"chain\": {\"use\": \"chain\", \"from\": [\"%s\"]}}, ", last);
-        last = "chain";
-    }
-    buffer_format(&text, "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": [\"%s\"]}}}", last);
-    char *result = memory_text(buffer_text(&text));
-    buffer_finish(&text);
-    return result;
-}
-
-static void make_program(struct scenario *scenario, struct process *process, const char *instance)
-{
-    struct error error;
-    char *text = topology_text(scenario, instance);
-    if (config_parse(text, strlen(text), "/simulation.json", NULL, &process->config, &error) !=
-        STATUS_OK) {
-        fprintf(stderr, "%s\n%s\n", error.text, text);
-        abort();
-    }
-    free(text);
-    struct program *program = &process->program;
-    static const char *const ports[] = {"in"};
-    static const char *const outputs[] = {"out"};
-    struct graph_shape shape = {.inputs = ports,
-                                .input_count = 1,
-                                .outputs = outputs,
-                                .output_count = 1,
-                                .store_count = 1,
-                                .timers = scenario->topology == TOPOLOGY_TIMERS};
-    program->config = process->config;
-    ensure(graph_build(process->config, &shape, &program->graph, &error) == STATUS_OK);
-    program->plugins = memory_allocate(sizeof *program->plugins);
-    program->parameters = memory_allocate(sizeof *program->parameters);
-    program->plugins[0] = scenario->chain;
-    ensure(parameters_check(scenario->chain, NULL, 0, "/simulation.json", "$.operators.chain", 1,
-                            &program->parameters[0], &error) == STATUS_OK);
-}
-
-static void free_program(struct process *process)
-{
-    graph_destroy(process->program.graph);
-    parameters_destroy(process->program.parameters[0]);
-    free(process->program.parameters);
-    free(process->program.plugins);
-    config_destroy(process->config);
-}
-
 /* ---- The life of a process ---- */
 
-static bool body(struct instance *instance)
+struct life {
+    struct instance *instance;
+    struct worker *worker;
+    enum status status;
+    struct error error;
+};
+
+static void run_worker(struct life *life)
 {
-    struct world *world = instance->world;
-    struct scenario *scenario = world->options.context;
+    struct scenario *scenario = life->instance->world->options.context;
+    life->status = worker_run(life->worker, &life->error);
+    worker_destroy(life->worker);
+    if (life->status != STATUS_OK) {
+        int running = 0; /* one fails, all stop */
+        (void)atomic_compare_exchange_strong(&scenario->processes[life->instance->index].stop,
+                                             &running, 1);
+    }
+}
+
+static void run_spawned(void *argument)
+{
+    run_worker(argument);
+}
+
+/* True: to be started again. */
+static bool judge_end(struct scenario *scenario, struct instance *instance, const struct life *life)
+{
     struct process *process = &scenario->processes[instance->index];
-    instance->broker = sim_broker_open(world->cluster, &world->options.settings);
-    struct worker_options options = {.program = &process->program,
-                                     .broker = instance->broker,
-                                     .clock = &world->clock.clock,
-                                     .seed = scenario->seed * 1000 + instance->index * 100 +
-                                             instance->starts,
-                                     .stop = &process->stop,
-                                     .topics = scenario->facts,
-                                     .topic_count = scenario->fact_count,
-                                     .store_open = sim_store_open};
-    struct worker *worker = NULL;
-    struct error error = {0};
-    worker_create(&options, &worker);
-    enum status status = worker_run(worker, &error);
-    worker_destroy(worker);
-    bool asked = atomic_load(&process->stop) != 0;
-    if (status == STATUS_OK && asked) {
+    if (life->status == STATUS_OK && process->asked) {
         process->finished = true;
         return false;
     }
-    if (status == STATUS_FATAL && error.code == ERROR_FENCED) {
-        sim_note(world->sim, "exit 3: %s", error.text);
+    if (life->status == STATUS_FATAL && life->error.code == ERROR_FENCED) {
+        sim_note(scenario->world->sim, "exit 3: %s", life->error.text);
         process->fencings++;
         return true;
     }
     fail(scenario, "instance %s stopped: %s (%s, status %d, %s:%d)", instance->name,
-         status == STATUS_OK ? "nobody asked it to" : error.text, error_code_name(error.code),
-         (int)status, error.file == NULL ? "?" : error.file, error.line);
+         life->status == STATUS_OK ? "nobody asked it to" : life->error.text,
+         error_code_name(life->error.code), (int)life->status,
+         life->error.file == NULL ? "?" : life->error.file, life->error.line);
     return false;
 }
 
-/* ---- Set-up ---- */
-
-/* A mark at the end of a value says what becomes of the record; see chain.c's part of scenario.h.
- */
-static const char *choose_mark(struct scenario *scenario)
+bool scenario_body(struct instance *instance)
 {
-    struct sim *sim = scenario->world->sim;
-    if (!scenario->bad_records || !sim_chance(sim, 800)) {
-        return "";
+    struct world *world = instance->world;
+    struct scenario *scenario = world->options.context;
+    struct process *process = &scenario->processes[instance->index];
+    struct life lives[WORLD_FIBER_LIMIT] = {0};
+    instance->broker = sim_broker_open(world->cluster, &world->options.settings);
+    atomic_store(&process->stop, process->asked ? 1 : 0);
+    for (uint32_t i = scenario->workers; i-- > 0;) {
+        struct worker_options options = {.program = &process->program,
+                                         .broker = instance->broker,
+                                         .clock = &instance->clock.clock,
+                                         .seed = scenario->seed * 1000 + instance->index * 100 +
+                                                 instance->starts + i * 7919,
+                                         .index = i,
+                                         .stop = &process->stop,
+                                         .topics = scenario->facts,
+                                         .topic_count = scenario->fact_count,
+                                         .store_open = sim_store_open};
+        lives[i].instance = instance;
+        worker_create(&options, &lives[i].worker);
+        if (i > 0) {
+            world_spawn(instance, run_spawned, &lives[i]);
+        }
     }
-    /* A refused record moves stream time too; with timers the oracle would have to know how. */
-    bool operated = scenario->topology != TOPOLOGY_COPY;
-    bool refusable = scenario->topology != TOPOLOGY_TIMERS;
-    return operated && (!refusable || sim_chance(sim, 5000)) ? "!" : "?";
-}
-
-static void feed_one(struct scenario *scenario)
-{
-    struct sim *sim = scenario->world->sim;
-    int32_t partition = (int32_t)sim_below(sim, (uint64_t)scenario->partitions);
-    bool second = scenario->topology == TOPOLOGY_JOIN && sim_chance(sim, 5000);
-    const char *mark = choose_mark(scenario);
-    int64_t timestamp_ms = sim_wall_ms(sim) - sim_between(sim, 0, 2000);
-    char key[32];
-    char value[32];
-    int length = snprintf(key, sizeof key, "%c%d", second ? 'j' : 'k',
-                          (int)sim_below(sim, (uint64_t)scenario->keys));
-    if (scenario->topology != TOPOLOGY_REGROUP) {
-        snprintf(key + length, sizeof key - (size_t)length, "p%d", (int)partition);
+    run_worker(&lives[0]);
+    while (!world_alone(instance)) {
+        sim_wait_us(world->sim, 1000);
     }
-    snprintf(value, sizeof value, "%d-%06d%s", (int)partition, (int)scenario->fed, mark);
-    if (mark[0] == CHAIN_REFUSED) {
-        timestamp_ms += 24 * 3600 * 1000;
+    uint32_t first = 0; /* that failed, as in the runtime */
+    while (first + 1 < scenario->workers && lives[first].status == STATUS_OK) {
+        first++;
     }
-    (void)sim_append(scenario->world->cluster, second ? "in2" : "in", partition, bytes_of(key),
-                     bytes_of(value), timestamp_ms);
-    scenario->fed++;
-}
-
-static void feed(void *subject, uint64_t number)
-{
-    (void)number;
-    struct scenario *scenario = subject;
-    struct sim *sim = scenario->world->sim;
-    int64_t burst = sim_between(sim, 1, 20);
-    for (int64_t i = 0; i < burst && scenario->fed < scenario->records; i++) {
-        feed_one(scenario);
-    }
-    if (scenario->fed < scenario->records) {
-        int64_t mean_us = (int64_t)FAULTS_MS * 8000 / scenario->records;
-        sim_at(sim, sim_now_us(sim) + sim_between(sim, 0, 2 * mean_us), feed, scenario, 0);
-    }
-}
-
-static void add_topic(struct scenario *scenario, const char *name, int32_t partitions,
-                      bool compacted)
-{
-    sim_topic_make(scenario->world->cluster, name, partitions, compacted);
-    ensure(scenario->fact_count < sizeof scenario->facts / sizeof *scenario->facts);
-    scenario->facts[scenario->fact_count++] = (struct topic_facts){
-        .topic = name, .partition_count = partitions, .retention_delete_ms = INT64_C(604800000)};
-}
-
-static struct sim_faults choose_faults(struct scenario *scenario)
-{
-    bool broken = !one_in(scenario, 3);
-    return (struct sim_faults){
-        .slow = one_in(scenario, 2) ? (uint32_t)below(scenario, 200) : 0,
-        .broken = broken ? (uint32_t)below(scenario, 400) : 0,
-        .late_init = one_in(scenario, 3) ? (uint32_t)below(scenario, 500) : 0,
-        .refused = one_in(scenario, 3) ? (uint32_t)below(scenario, 50) : 0,
-        .late_ms = 1 + (int64_t)below(scenario, 8000),
-        .marker_ms = one_in(scenario, 2) ? (int64_t)below(scenario, 2000) : 0,
-        .fence_ms = one_in(scenario, 3) ? 3000 + (int64_t)below(scenario, 10000) : 0,
-        .rebalance_ms = one_in(scenario, 3) ? 2000 + (int64_t)below(scenario, 10000) : 0,
-        .compact_ms = one_in(scenario, 2) ? 1000 + (int64_t)below(scenario, 10000) : 0,
-        .scan_ms = 500,
-        .shuffle = one_in(scenario, 2)};
-}
-
-static struct world_options choose_world(struct scenario *scenario, bool verbose)
-{
-    bool crash = !one_in(scenario, 4);
-    bool pause = !one_in(scenario, 3);
-    return (struct world_options){
-        .seed = scenario->seed,
-        .instance_count = 1 + (uint32_t)below(scenario, 3),
-        .faults = choose_faults(scenario),
-        .instance_faults = {.points = 300 + below(scenario, 1 << (9 + below(scenario, 6))),
-                            .crash = crash,
-                            .pause = pause,
-                            .pause_ms = one_in(scenario, 2) ? 1000 : 9000,
-                            .restart_ms = one_in(scenario, 2)   ? 100
-                                          : one_in(scenario, 2) ? 5000
-                                                                : 40000},
-        .settings = {.session_timeout_ms = SESSION_MS,
-                     .transaction_timeout_ms = scenario->transaction_ms,
-                     .callback_timeout_ms = CALLBACK_MS},
-        .directory = scenario->directory,
-        .body = body,
-        .context = scenario,
-        .verbose = verbose};
-}
-
-static void set_up(struct scenario *scenario, bool verbose)
-{
-    random_init(&scenario->random, scenario->seed ^ 0x5eed);
-    scenario->topology = (enum topology)below(scenario, TOPOLOGY_KINDS);
-    scenario->partitions = 1 + (int32_t)below(scenario, 4);
-    scenario->regrouped = scenario->partitions;
-    scenario->keys = 1 + (int32_t)below(scenario, 12);
-    scenario->records = 200 + (int32_t)below(scenario, 600);
-    scenario->static_membership = one_in(scenario, 2);
-    scenario->bad_records = one_in(scenario, 3);
-    scenario->lonely = one_in(scenario, 3);
-    /* Nobody may wait for a dead owner's transaction, but the successor of a stateless claim. */
-    bool stateful = scenario->topology != TOPOLOGY_COPY && scenario->topology != TOPOLOGY_REGROUP;
-    scenario->transaction_ms = one_in(scenario, 2) ? 5000 : stateful ? 600000 : 30000;
-    struct world_options options = choose_world(scenario, verbose);
-    scenario->world = world_create(&options);
-    sim_store_attach(scenario->world->sim, one_in(scenario, 2) ? 0 : 200);
-    struct error error;
-    const leat_operator *descriptor =
-        scenario->topology == TOPOLOGY_TIMERS ? timer_chain_operator() : chain_operator();
-    ensure(plugin_adopt(descriptor, "chain", &scenario->chain, &error) == STATUS_OK);
-    for (uint32_t i = 0; i < options.instance_count; i++) {
-        make_program(scenario, &scenario->processes[i], scenario->world->instances[i].name);
-    }
-    add_topic(scenario, "in", scenario->partitions, false);
-    add_topic(scenario, "out", scenario->partitions, false);
-    if (scenario->topology == TOPOLOGY_JOIN) {
-        add_topic(scenario, "in2", scenario->partitions, false);
-    }
-    if (scenario->topology != TOPOLOGY_COPY && scenario->topology != TOPOLOGY_REGROUP) {
-        add_topic(scenario, "app-in-changelog", scenario->partitions, true);
-    }
-    if (scenario->topology == TOPOLOGY_REGROUP) {
-        add_topic(scenario, "app-by_key-repartition", scenario->regrouped, false);
-        add_topic(scenario, "app-by_key-changelog", scenario->regrouped, true);
-    }
-    sim_at(scenario->world->sim, 0, feed, scenario, 0);
+    return judge_end(scenario, instance, &lives[first]);
 }
 
 /* ---- The run ---- */
@@ -313,6 +132,39 @@ static bool read_to_end(struct scenario *scenario, const char *topic)
     return true;
 }
 
+/* What chain_wall.c's timers have still to do, by what is committed: read on from where the last
+   look ended. */
+static bool note_pending(void *context, const struct broker_record *record)
+{
+    struct scenario *scenario = context;
+    static const char prefix[] = "chain/state\0?";
+    struct sim_rows *rows = &scenario->pending;
+    scenario->pending_next[scenario->pending_partition] = record->offset + 1;
+    if (record->key.size < sizeof prefix - 1 ||
+        memcmp(record->key.data, prefix, sizeof prefix - 1) != 0) {
+        return true;
+    }
+    size_t at = sim_table_at(rows, record->key);
+    bool found = sim_table_has(rows, at, record->key);
+    if (record->value.data == NULL && found) {
+        sim_bytes_free(rows->entries[at].key);
+        sim_table_take(rows, at);
+    } else if (record->value.data != NULL && !found) {
+        sim_table_insert(rows, at, sim_entry_make(record->key, (struct bytes){"", 0}));
+    }
+    return true;
+}
+
+static bool all_fired(struct scenario *scenario)
+{
+    for (int32_t i = 0; i < scenario->partitions; i++) {
+        scenario->pending_partition = i;
+        sim_read(scenario->world->cluster, "app-in-changelog", i, scenario->pending_next[i],
+                 note_pending, scenario);
+    }
+    return scenario->pending.count == 0;
+}
+
 static bool settled(struct world *world)
 {
     return sim_cluster_settled(world->cluster);
@@ -327,7 +179,8 @@ static bool processed(struct world *world)
     return scenario->fed == scenario->records && read_to_end(scenario, "in") &&
            (scenario->topology != TOPOLOGY_JOIN || read_to_end(scenario, "in2")) &&
            (scenario->topology != TOPOLOGY_REGROUP ||
-            (settled(world) && read_to_end(scenario, "app-by_key-repartition")));
+            (settled(world) && read_to_end(scenario, "app-by_key-repartition"))) &&
+           (scenario->topology != TOPOLOGY_WALL || all_fired(scenario));
 }
 
 static bool never(struct world *world)
@@ -367,7 +220,7 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
 {
     struct world *world = scenario->world;
     world_start(world);
-    (void)world_run(world, FAULTS_MS, never);
+    (void)world_run(world, scenario->faults_ms, never);
     if (scenario->lonely) {
         leave_one(scenario);
     }
@@ -381,6 +234,7 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
     }
     verdict->heal_ms = (sim_now_us(world->sim) - healed_us) / 1000;
     for (uint32_t i = 0; i < world->options.instance_count; i++) {
+        scenario->processes[i].asked = true;
         atomic_store(&scenario->processes[i].stop, 1);
     }
     if (!world_run(world, STOP_MS, all_stopped)) {
@@ -396,7 +250,7 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
 
 static void describe(struct scenario *scenario, struct verdict *verdict)
 {
-    static const char *const names[] = {"copy", "count", "regroup", "join", "timers"};
+    static const char *const names[] = {"copy", "count", "regroup", "join", "timers", "wall"};
     const struct world_options *options = &scenario->world->options;
     const struct sim_faults *faults = &options->faults;
     snprintf(
@@ -432,7 +286,7 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
     struct scenario scenario = {.seed = seed, .directory = directory};
     memset(verdict, 0, sizeof *verdict);
     verdict->seed = seed;
-    set_up(&scenario, verbose);
+    scenario_set_up(&scenario, verbose);
     struct world *world = scenario.world;
     log_set_sink(verbose ? show_log : drop_log, world->sim);
     if (verbose) {
@@ -452,10 +306,11 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
     }
     memcpy(verdict->failure, scenario.failure, sizeof verdict->failure);
     log_set_sink(NULL, NULL);
+    sim_rows_free(&scenario.pending);
     uint32_t count = world->options.instance_count;
     world_destroy(world);
     for (uint32_t i = 0; i < count; i++) {
-        free_program(&scenario.processes[i]);
+        scenario_free_program(&scenario.processes[i]);
     }
     plugin_unload(scenario.chain);
     sim_store_attach(NULL, 0);

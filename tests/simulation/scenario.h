@@ -8,6 +8,7 @@
 #define LEAT_SIMULATION_SCENARIO_H
 
 #include "engine/worker.h"
+#include "sim_rows.h"
 #include "world.h"
 
 enum topology {
@@ -15,17 +16,18 @@ enum topology {
     TOPOLOGY_COUNT,
     TOPOLOGY_REGROUP,
     TOPOLOGY_JOIN,   /* as count, from two co-partitioned topics */
-    TOPOLOGY_TIMERS, /* as count, with a durable timer a record */
-    TOPOLOGY_KINDS
+    TOPOLOGY_TIMERS, /* as count, with a durable timer of stream time a record */
+    TOPOLOGY_WALL    /* as count, with one of wall time a record, and schedules in half the seeds */
 };
 
-enum { SCENARIO_APPLICATION_SIZE = 16, SCENARIO_TEXT_SIZE = 1024 };
+enum { SCENARIO_TEXT_SIZE = 1024, SCENARIO_SESSION_MS = 3000, SCENARIO_CALLBACK_MS = 60000 };
 
 /** One simulated process: what outlives its crashes. */
 struct process {
     struct config *config;
     struct program program;
     atomic_int stop;
+    bool asked; /* to stop, by us; else a failing worker stops the others */
     bool finished;
     int64_t fencings; /* exits 3 */
 };
@@ -35,13 +37,18 @@ struct scenario {
     struct random random; /* for the set-up only; the rest comes from sim */
     enum topology topology;
     int32_t partitions, regrouped; /* of "in" and "out"; of the repartition */
-    int32_t keys, records, fed;
-    int64_t transaction_ms;
-    bool static_membership, bad_records, lonely;
+    int32_t keys, records, fed, burst;
+    uint32_t workers; /* of each instance */
+    int64_t transaction_ms, faults_ms;
+    int64_t tombstone_ms; /* delete.retention.ms of changelogs, where compaction heeds it; 0 = no */
+    bool static_membership, bad_records, lonely, schedules, fast, compacts;
     const char *directory;
     struct world *world;
     struct process processes[WORLD_INSTANCE_LIMIT];
     struct plugin *chain;
+    struct sim_rows pending; /* timers that are set and have not fired, as far as it was looked */
+    int64_t pending_next[16];
+    int32_t pending_partition;
     struct topic_facts facts[5];
     size_t fact_count;
     char failure[SCENARIO_TEXT_SIZE]; /* "" = none */
@@ -60,13 +67,23 @@ struct verdict {
 /** Runs the seed to its end. `directory` is an empty folder of its own, on a fast file system. */
 void scenario_run(uint64_t seed, const char *directory, bool verbose, struct verdict *verdict);
 
+/* ---- scenario_setup.c ---- */
+
+/** Makes all choices of the seed, the world and the programs. */
+void scenario_set_up(struct scenario *scenario, bool verbose);
+void scenario_make_program(struct scenario *scenario, struct process *process,
+                           const char *instance);
+void scenario_free_program(struct process *process);
+/** The life of a process: all its workers, until they are asked to stop or one fails. */
+bool scenario_body(struct instance *instance);
+
 /* ---- oracle.c ---- */
 
 /** Compares everything that is committed with a sequential recomputation; fills scenario->failure.
  */
 void oracle_judge(struct scenario *scenario);
 
-/* ---- chain.c ---- */
+/* ---- chain.c, chain_wall.c ---- */
 
 enum { CHAIN_TEXT_SIZE = 32, CHAIN_DELAY_MS = 700 };
 #define CHAIN_BAD '!'     /* a value that ends so is bad, found after its put and forward */
@@ -79,6 +96,12 @@ const leat_operator *chain_operator(void);
 /** The same, and each record sets a timer of stream time that adds a link too. */
 const leat_operator *timer_chain_operator(void);
 int64_t chain_timer_ms(int64_t timestamp_ms);
+/** The same with a timer of wall time a record, counted when it fires: chain_wall.c. */
+const leat_operator *wall_chain_operator(bool schedules);
+/** The next text of a key's count of fired timers. */
+void chain_fire(char text[CHAIN_TEXT_SIZE], const char *record_value);
+leat_status chain_open(leat_context *context, void **self);
+leat_status chain_process(void *self, leat_context *context, const leat_record *record);
 /** The next text of a key's chain; `text` holds the previous ("" = none). */
 void chain_next(char text[CHAIN_TEXT_SIZE], const void *value, size_t size);
 

@@ -8,8 +8,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { FIBER_LIMIT = 512, PREEMPT_PER_10000 = 300 };
+enum { FIBER_LIMIT = 4096, PREEMPT_PER_10000 = 300 };
 
 enum fiber_state { FIBER_WAITING, FIBER_RUNNING, FIBER_DONE };
 
@@ -39,6 +40,8 @@ struct sim {
     int64_t now_us;
     struct sim_fiber *fibers[FIBER_LIMIT];
     uint32_t fiber_count;
+    struct sim_fiber *live[FIBER_LIMIT]; /* those not done, in order of birth */
+    uint32_t live_count;
     struct sim_fiber *current;
     struct sim_scheduler scheduler;
     struct action *heap;
@@ -48,6 +51,8 @@ struct sim {
     uint64_t points, fault_in;
     void (*fault)(void *);
     void *fault_argument;
+    void (*aim)(void *, const char *);
+    void *aim_argument;
     bool verbose;
 };
 
@@ -188,6 +193,7 @@ struct sim_fiber *sim_spawn(struct sim *sim, const char *name, void (*body)(void
     fiber->wake_us = sim->now_us + delay_us;
     sim_stack_make(&fiber->stack, fiber_main, fiber);
     sim->fibers[sim->fiber_count++] = fiber;
+    sim->live[sim->live_count++] = fiber;
     return fiber;
 }
 
@@ -218,6 +224,12 @@ void sim_kill(struct sim *sim, struct sim_fiber *fiber)
     }
     bool running = fiber == sim->current;
     fiber->state = FIBER_DONE;
+    uint32_t at = 0;
+    while (sim->live[at] != fiber) {
+        at++;
+    }
+    memmove(&sim->live[at], &sim->live[at + 1],
+            (--sim->live_count - at) * sizeof(struct sim_fiber *));
     if (running) {
         sim_stack_leave(&sim->scheduler); /* step() frees the stack */
     }
@@ -240,8 +252,8 @@ void sim_pause(struct sim *sim, struct sim_fiber *fiber, int64_t us)
 static struct sim_fiber *next_fiber(struct sim *sim)
 {
     struct sim_fiber *next = NULL;
-    for (uint32_t i = 0; i < sim->fiber_count; i++) {
-        struct sim_fiber *fiber = sim->fibers[i];
+    for (uint32_t i = 0; i < sim->live_count; i++) {
+        struct sim_fiber *fiber = sim->live[i];
         if (fiber->state == FIBER_WAITING && (next == NULL || fiber->wake_us < next->wake_us)) {
             next = fiber;
         }
@@ -326,8 +338,8 @@ void sim_wait_change(struct sim *sim, int64_t deadline_us)
 
 void sim_touch(struct sim *sim)
 {
-    for (uint32_t i = 0; i < sim->fiber_count; i++) {
-        struct sim_fiber *fiber = sim->fibers[i];
+    for (uint32_t i = 0; i < sim->live_count; i++) {
+        struct sim_fiber *fiber = sim->live[i];
         if (fiber->state != FIBER_WAITING || !fiber->on_change) {
             continue;
         }
@@ -367,6 +379,20 @@ void sim_point(struct sim *sim)
     if (sim_chance(sim, PREEMPT_PER_10000)) {
         sim_wait_us(sim, (int64_t)sim_below(sim, 200));
     }
+}
+
+void sim_set_aim(struct sim *sim, void (*aim)(void *, const char *), void *argument)
+{
+    sim->aim = aim;
+    sim->aim_argument = argument;
+}
+
+void sim_point_in(struct sim *sim, const char *call)
+{
+    if (sim->current != NULL && sim->aim != NULL) {
+        sim->aim(sim->aim_argument, call);
+    }
+    sim_point(sim);
 }
 
 /* ---- Trace ---- */
@@ -422,7 +448,8 @@ static int64_t read_coarse(struct clock *clock)
 
 static int64_t read_wall(struct clock *clock)
 {
-    return sim_wall_ms(((struct sim_clock *)(void *)clock)->sim);
+    const struct sim_clock *self = (struct sim_clock *)(void *)clock;
+    return sim_wall_ms(self->sim) + self->ahead_ms;
 }
 
 static void sleep_virtually(struct clock *clock, int64_t us)
@@ -439,4 +466,5 @@ void sim_clock_init(struct sim_clock *clock, struct sim *sim)
                                   .sleep_us = sleep_virtually,
                                   .coarse_us = read_coarse};
     clock->sim = sim;
+    clock->ahead_ms = 0;
 }

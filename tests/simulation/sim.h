@@ -65,6 +65,10 @@ void sim_touch(struct sim *sim);
 
 /** Where a fault may strike the running fiber; `fault` may kill or pause it. */
 void sim_point(struct sim *sim);
+/** A point in the call of that name, which sim_set_aim's function is told first. */
+void sim_point_in(struct sim *sim, const char *call);
+/** `aim` runs in the fiber that makes the call, and may kill or pause it; NULL = none. */
+void sim_set_aim(struct sim *sim, void (*aim)(void *argument, const char *call), void *argument);
 /** After `points` more points `fault` is called once; 0 = never. */
 void sim_set_fault(struct sim *sim, uint64_t points, void (*fault)(void *), void *argument);
 uint64_t sim_points(const struct sim *sim);
@@ -92,6 +96,7 @@ void sim_set_verbose(struct sim *sim, bool verbose);
 struct sim_clock {
     struct clock clock;
     struct sim *sim;
+    int64_t ahead_ms; /* how far this machine's wall clock is off */
 };
 
 void sim_clock_init(struct sim_clock *clock, struct sim *sim);

@@ -121,7 +121,7 @@ struct sim_client *sim_client_find(struct sim_cluster *cluster, uint64_t number)
 void sim_enter(struct sim_cluster *cluster, const char *call)
 {
     sim_trace(cluster->sim, (uint64_t)call[0] << 8 | (uint64_t)call[1]);
-    sim_point(cluster->sim);
+    sim_point_in(cluster->sim, call);
 }
 
 int64_t sim_latency_us(struct sim_cluster *cluster)

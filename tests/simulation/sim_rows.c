@@ -67,6 +67,16 @@ void sim_table_take(struct sim_rows *table, size_t at)
     table->count--;
 }
 
+void sim_rows_free(struct sim_rows *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        sim_bytes_free(table->entries[i].key);
+    }
+    free(table->entries);
+    table->entries = NULL;
+    table->count = table->capacity = 0;
+}
+
 enum status sim_table_get(const struct sim_rows *table, struct bytes key, struct bytes *value)
 {
     size_t at = sim_table_at(table, key);

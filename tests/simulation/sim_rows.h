@@ -27,6 +27,8 @@ bool sim_table_has(const struct sim_rows *table, size_t at, struct bytes key);
 enum status sim_table_get(const struct sim_rows *table, struct bytes key, struct bytes *value);
 struct sim_entry sim_entry_make(struct bytes key, struct bytes value);
 void sim_table_insert(struct sim_rows *table, size_t at, struct sim_entry entry);
+/** Frees the entries. */
+void sim_rows_free(struct sim_rows *table);
 /** Takes the entry out; its memory is the caller's. */
 void sim_table_take(struct sim_rows *table, size_t at);
 

@@ -69,6 +69,13 @@ static void point(void)
     }
 }
 
+static void point_in(const char *call)
+{
+    if (disk.sim != NULL) {
+        sim_point_in(disk.sim, call);
+    }
+}
+
 static void note_undo(struct sim_store *self, size_t table, struct sim_entry old, struct bytes key)
 {
     if (self->undo_count == self->undo_capacity) {
@@ -151,12 +158,8 @@ static void roll_back(struct sim_store *self)
 static void content_free(struct content *content)
 {
     for (size_t t = 0; t < content->table_count; t++) {
-        struct sim_rows *table = &content->tables[t];
-        for (size_t i = 0; i < table->count; i++) {
-            sim_bytes_free(table->entries[i].key);
-        }
-        free(table->entries);
-        free(table->name);
+        sim_rows_free(&content->tables[t]);
+        free(content->tables[t].name);
     }
     free(content->tables);
     free(content->directory);
@@ -372,7 +375,7 @@ static enum status do_begin(struct store *store, struct error *error)
 static enum status do_commit(struct store *store, struct error *error)
 {
     (void)error;
-    point();
+    point_in("store commit");
     struct sim_store *self = of(store);
     ensure(self->writing);
     for (size_t i = 0; i < self->undo_count; i++) {
@@ -575,7 +578,7 @@ static const struct store_ops operations = {
 enum status sim_store_open(const char *directory, const struct store_options *options,
                            struct store **store, struct error *error)
 {
-    point();
+    point_in("store open");
     uint64_t number = read_number(directory);
     struct content *content = content_of(directory);
     if (content == NULL || content->number != number) {

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { AIM_GAP_US = 1500000 };
+
 static void start_instance(void *subject, uint64_t number);
 
 struct world *world_create(const struct world_options *options)
@@ -19,12 +21,12 @@ struct world *world_create(const struct world_options *options)
     world->sim = sim_create(options->seed);
     sim_set_verbose(world->sim, options->verbose);
     world->cluster = sim_cluster_create(world->sim, &options->faults);
-    sim_clock_init(&world->clock, world->sim);
     ensure(options->instance_count > 0 && options->instance_count <= WORLD_INSTANCE_LIMIT);
     for (uint32_t i = 0; i < options->instance_count; i++) {
         struct instance *instance = &world->instances[i];
         instance->world = world;
         instance->index = i;
+        sim_clock_init(&instance->clock, world->sim);
         snprintf(instance->name, sizeof instance->name, "%c", 'a' + (char)i);
     }
     return world;
@@ -86,6 +88,25 @@ static void leave(struct instance *instance)
     close_files(instance);
 }
 
+/* The running fiber, if it is one of them, last: that does not return. */
+static void kill_fibers(struct instance *instance)
+{
+    struct sim *sim = instance->world->sim;
+    struct sim_fiber *running = NULL;
+    uint32_t count = instance->fiber_count;
+    instance->fiber_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (instance->fibers[i] == sim_current(sim)) {
+            running = instance->fibers[i];
+        } else {
+            sim_kill(sim, instance->fibers[i]);
+        }
+    }
+    if (running != NULL) {
+        sim_kill(sim, running);
+    }
+}
+
 void world_crash(struct instance *instance, int64_t restart_ms)
 {
     struct world *world = instance->world;
@@ -97,15 +118,13 @@ void world_crash(struct instance *instance, int64_t restart_ms)
         sim_at(world->sim, sim_now_us(world->sim) + restart_ms * 1000, start_instance, instance,
                instance->starts);
     }
-    struct sim_fiber *fiber = instance->fiber;
-    instance->fiber = NULL;
-    sim_kill(world->sim, fiber); /* of the running one: does not return */
+    kill_fibers(instance);
 }
 
 void world_retire(struct instance *instance)
 {
     instance->stopped = true;
-    if (instance->fiber != NULL) {
+    if (instance->fiber_count > 0) {
         world_crash(instance, -1);
     }
     sim_cancel(instance->world->sim, instance);
@@ -118,8 +137,9 @@ static void live(void *argument)
     struct instance *instance = argument;
     struct world *world = instance->world;
     bool again = world->options.body(instance);
+    ensure(world_alone(instance));
     leave(instance); /* whatever it left open: the end of a process */
-    instance->fiber = NULL;
+    instance->fiber_count = 0;
     instance->stopped = !again;
     if (again) {
         world->restarts++;
@@ -131,12 +151,32 @@ static void live(void *argument)
 static void start_instance(void *subject, uint64_t number)
 {
     struct instance *instance = subject;
-    if (instance->fiber != NULL || number != instance->starts) {
+    if (instance->fiber_count > 0 || number != instance->starts) {
         return;
     }
     instance->starts++;
-    instance->fiber = sim_spawn(instance->world->sim, instance->name, live, instance, 0);
+    instance->fibers[0] = sim_spawn(instance->world->sim, instance->name, live, instance, 0);
+    instance->fiber_count = 1;
 }
+
+void world_spawn(struct instance *instance, void (*body)(void *), void *argument)
+{
+    ensure(instance->fiber_count > 0 && instance->fiber_count < WORLD_FIBER_LIMIT);
+    instance->fibers[instance->fiber_count++] =
+        sim_spawn(instance->world->sim, instance->name, body, argument, 0);
+}
+
+bool world_alone(const struct instance *instance)
+{
+    for (uint32_t i = 1; i < instance->fiber_count; i++) {
+        if (!sim_fiber_done(instance->fibers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Faults ---- */
 
 static void strike(void *argument);
 
@@ -150,38 +190,101 @@ static void plan_fault(struct world *world)
 
 static struct instance *running(struct world *world)
 {
-    for (uint32_t i = 0; i < world->options.instance_count; i++) {
-        if (world->instances[i].fiber != NULL &&
-            world->instances[i].fiber == sim_current(world->sim)) {
-            return &world->instances[i];
+    const struct sim_fiber *current = sim_current(world->sim);
+    for (uint32_t i = 0; i < world->options.instance_count && current != NULL; i++) {
+        struct instance *instance = &world->instances[i];
+        for (uint32_t f = 0; f < instance->fiber_count; f++) {
+            if (instance->fibers[f] == current) {
+                return instance;
+            }
         }
     }
     return NULL;
 }
 
+static void pause_instance(struct instance *instance, int64_t us)
+{
+    struct sim *sim = instance->world->sim;
+    struct sim_fiber *current = NULL;
+    instance->world->pauses++;
+    sim_note(sim, "---- %s is paused for %lld ms", instance->name, (long long)us / 1000);
+    for (uint32_t i = 0; i < instance->fiber_count; i++) {
+        if (instance->fibers[i] == sim_current(sim)) {
+            current = instance->fibers[i];
+        } else if (!sim_fiber_done(instance->fibers[i])) {
+            sim_pause(sim, instance->fibers[i], us);
+        }
+    }
+    if (current != NULL) {
+        sim_pause(sim, current, us);
+        sim_note(sim, "---- %s wakes", instance->name);
+    }
+}
+
+static void move_clock(struct instance *instance, int64_t most_ms)
+{
+    struct world *world = instance->world;
+    world->jumps++;
+    instance->clock.ahead_ms = sim_between(world->sim, -most_ms, most_ms);
+    sim_note(world->sim, "---- the clock of %s is off by %lld ms", instance->name,
+             (long long)instance->clock.ahead_ms);
+}
+
+static void strike_one(struct instance *instance, int64_t pause_ms)
+{
+    struct world *world = instance->world;
+    const struct world_faults *faults = &world->options.instance_faults;
+    uint32_t all = faults->crash + faults->pause + faults->jump;
+    uint32_t turn = all == 0 ? 0 : (uint32_t)sim_below(world->sim, all);
+    if (all == 0) {
+        return;
+    }
+    if (turn < faults->crash) {
+        world_crash(instance, sim_between(world->sim, 1, faults->restart_ms));
+    } else if (turn < faults->crash + faults->pause) {
+        int64_t most_ms = faults->pause_ms > pause_ms ? faults->pause_ms : pause_ms;
+        pause_instance(instance, sim_between(world->sim, 1 + pause_ms * 1000, 1 + most_ms * 1000));
+    } else {
+        move_clock(instance, faults->jump_ms);
+    }
+}
+
 static void strike(void *argument)
 {
     struct world *world = argument;
-    const struct world_faults *faults = &world->options.instance_faults;
     plan_fault(world);
     struct instance *instance = running(world);
-    if (instance == NULL || world->healed || faults->crash + faults->pause == 0) {
+    if (instance != NULL && !world->healed) {
+        strike_one(instance, 0);
+    }
+}
+
+/* Some windows are too narrow for chance: the seed picks a call in which faults strike often, with
+   time in between to get somewhere. */
+static void take_aim(void *argument, const char *call)
+{
+    struct world *world = argument;
+    const struct world_faults *faults = &world->options.instance_faults;
+    if (world->healed || strcmp(call, faults->aim) != 0 ||
+        sim_now_us(world->sim) - world->aimed_us < AIM_GAP_US ||
+        !sim_chance(world->sim, faults->aim_chance)) {
         return;
     }
-    if (sim_below(world->sim, faults->crash + faults->pause) < faults->crash) {
-        world_crash(instance, sim_between(world->sim, 1, faults->restart_ms));
-        return;
+    struct instance *instance = running(world);
+    if (instance != NULL) {
+        world->aimed_us = sim_now_us(world->sim);
+        world->aimed++;
+        sim_note(world->sim, "---- in %s:", call);
+        strike_one(instance, faults->aim_pause_ms);
     }
-    int64_t us = sim_between(world->sim, 1, faults->pause_ms * 1000);
-    world->pauses++;
-    sim_note(world->sim, "---- %s is paused for %lld ms", instance->name, (long long)us / 1000);
-    sim_pause(world->sim, instance->fiber, us);
-    sim_note(world->sim, "---- %s wakes", instance->name);
 }
 
 void world_start(struct world *world)
 {
     plan_fault(world);
+    if (world->options.instance_faults.aim != NULL) {
+        sim_set_aim(world->sim, take_aim, world);
+    }
     for (uint32_t i = 0; i < world->options.instance_count; i++) {
         int64_t delay_us = i == 0 ? 0 : sim_between(world->sim, 0, 5000000);
         sim_at(world->sim, sim_now_us(world->sim) + delay_us, start_instance, &world->instances[i],
@@ -193,6 +296,7 @@ void world_heal(struct world *world)
 {
     world->healed = true;
     sim_set_fault(world->sim, 0, strike, world);
+    sim_set_aim(world->sim, NULL, NULL);
     sim_cluster_heal(world->cluster);
     sim_note(world->sim, "==== healed");
 }
@@ -216,13 +320,14 @@ void world_destroy(struct world *world)
     }
     for (uint32_t i = 0; i < world->options.instance_count; i++) {
         struct instance *instance = &world->instances[i];
-        if (instance->fiber != NULL) {
+        if (instance->fiber_count > 0) {
             world_crash(instance, -1);
         }
         sim_cancel(world->sim, instance);
     }
     /* Requests under way own memory: let them arrive. */
     sim_set_fault(world->sim, 0, strike, world);
+    sim_set_aim(world->sim, NULL, NULL);
     sim_wait_us(world->sim, 60 * 1000000);
     sim_cluster_destroy(world->cluster);
     sim_destroy(world->sim);
