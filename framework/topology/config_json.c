@@ -70,6 +70,21 @@ static void drop_foreign(struct config_node *node)
     }
 }
 
+/* The parser reads over a NUL behind a number as if the file went on without it. */
+static enum status refuse_nul(const char *file, const char *text, size_t size, struct error *error)
+{
+    const char *found = size == 0 ? NULL : memchr(text, 0, size);
+    int line = 1;
+    if (found == NULL) {
+        return STATUS_OK;
+    }
+    for (const char *at = text; at < found; at++) {
+        line += *at == '\n';
+    }
+    return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
+                     "%s:%d: $: expected JSON, found a NUL byte", file, line);
+}
+
 enum status config_read_json(struct config_reader *reader, const char *text, size_t size,
                              const char *origin, struct config_node **root, struct error *error)
 {
@@ -77,6 +92,7 @@ enum status config_read_json(struct config_reader *reader, const char *text, siz
     struct config_reader named = *reader;
     named.file = origin == NULL ? reader->file : origin;
     enum status status = config_scan(&named, text, size, root, &malformed, error);
+    status = status == STATUS_OK ? refuse_nul(named.file, text, size, error) : status;
     if (status != STATUS_OK) {
         return status;
     }

@@ -67,6 +67,23 @@ Test(config_text, every_byte_may_be_any_other)
     cr_assert_gt(accepted, 0, "some changes are harmless");
 }
 
+Test(config_text, a_nul_byte_anywhere_is_refused_with_its_line)
+{
+    /* The parser alone takes the second for {"workers": 1}. */
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *line;
+    } bad[] = {{"\0", 1, "1"}, {"{\n\"workers\":1\0}", 14, "2"}, {"{}\n\n\0", 5, "3"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct error error = {0};
+        cr_assert_eq(parse(bad[i].text, bad[i].size, &error), STATUS_BAD_CONFIG);
+        char *place = memory_format("t.json:%s: $: expected JSON", bad[i].line);
+        cr_assert_eq(strncmp(error.text, place, strlen(place)), 0, "%s", error.text);
+        free(place);
+    }
+}
+
 Test(config_text, random_changes_never_break_the_reader)
 {
     struct random random;
