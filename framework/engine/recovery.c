@@ -192,8 +192,9 @@ enum status recovery_take_over(struct worker *worker, struct task *task, struct 
     if (status == STATUS_RETRY || !takes_over(worker, id)) {
         return STATUS_OK; /* its time-out ends it */
     }
-    if (status == STATUS_OK) {
-        log_warn("recovery", "ending the transaction of %s, which blocks task=%s", id, task->name);
+    if (status == STATUS_OK && consumer_owns(worker->consumer)) { /* still: asking took its time */
+        log_warn("recovery", "ending the transaction of %s, which blocks task=%s state=%s", id,
+                 task->name, task_state_name(task->state));
         status = broker_take_over(worker->options.broker, id, error);
     }
     machine_tick(worker);

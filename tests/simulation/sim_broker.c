@@ -394,10 +394,26 @@ static enum status get_blocking_header(struct broker *broker, const char *topic,
     return STATUS_NOT_FOUND;
 }
 
+/* C4 of the engine's recovery.c: whoever ends a transaction owns its assignment, and the
+ * transaction is not its own. */
+static void check_take_over(struct sim_handle *handle, const char *transactional_id)
+{
+    struct sim_cluster *cluster = handle->cluster;
+    const struct sim_fiber *fiber = sim_current(cluster->sim);
+    for (size_t i = 0; fiber != NULL && i < cluster->client_count; i++) {
+        struct sim_client *client = cluster->clients[i];
+        if (client->handle == handle && client->fiber == fiber) {
+            ensure(client->kind == CLIENT_CONSUMER ? sim_consumer_may_take_over(client)
+                                                   : !sim_producer_is(client, transactional_id));
+        }
+    }
+}
+
 static enum status fence_other(struct broker *broker, const char *transactional_id,
                                struct error *error)
 {
     struct sim_cluster *cluster = cluster_of(broker);
+    check_take_over(handle_of(broker), transactional_id);
     cluster->statistics.takeovers++;
     sim_note(cluster->sim, "takes over %s", transactional_id);
     int64_t deadline_us = sim_now_us(cluster->sim) + 1000000;

@@ -254,6 +254,9 @@ enum status sim_consumer_open(struct broker *broker, const struct consumer_optio
                               struct consumer **consumer, struct error *error);
 enum status sim_producer_open(struct broker *broker, const char *transactional_id,
                               struct producer **producer, struct error *error);
+/** A reader without a group, or a member that owns its assignment as far as it knows. */
+bool sim_consumer_may_take_over(struct sim_client *client);
+bool sim_producer_is(struct sim_client *client, const char *transactional_id);
 void sim_consumer_drop(struct sim_client *client);
 void sim_producer_drop(struct sim_client *client);
 

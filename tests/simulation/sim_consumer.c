@@ -365,6 +365,12 @@ static bool sim_owns(struct consumer *consumer)
     return self->owned && !self->lost && !self->fenced;
 }
 
+bool sim_consumer_may_take_over(struct sim_client *client)
+{
+    struct sim_consumer *self = sim_consumer_of_client(client);
+    return self->group[0] == '\0' || sim_owns(&self->consumer);
+}
+
 static void consumer_free(struct sim_consumer *self)
 {
     sim_client_remove(&self->client);

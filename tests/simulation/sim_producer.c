@@ -496,6 +496,12 @@ static bool sim_suspect(struct producer *producer)
     return sim_producer_of(producer)->suspect;
 }
 
+bool sim_producer_is(struct sim_client *client, const char *transactional_id)
+{
+    const struct sim_producer *self = of_client(client);
+    return self->transaction != NULL && strcmp(self->transaction->id, transactional_id) == 0;
+}
+
 static void producer_free(struct sim_producer *self)
 {
     sim_client_remove(&self->client);
