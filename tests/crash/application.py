@@ -41,20 +41,33 @@ def wait_until(condition, seconds, what):
 
 
 class Kafka:
-    """A Kafka of this test alone, on a free port, in a directory of its own."""
+    """A Kafka of this test alone, on a free port, in a directory of its own. With an `address` it has a
+    second listener there, for clients whose network can be cut."""
 
-    def __init__(self, settings=()):
+    def __init__(self, settings=(), address=None):
         self.directory = tempfile.mkdtemp(prefix="leat-kafka.")
-        self.settings = settings
+        self.settings = list(settings)
         self.port = self.free_port()
+        self.address = address
+        if address:
+            both = f"PLAINTEXT://127.0.0.1:{self.port},FAR://{address}:{self.port + 2}"
+            self.settings += [f"listeners={both},CONTROLLER://127.0.0.1:{self.port + 1}",
+                              f"advertised.listeners={both}",
+                              "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+                              "FAR:PLAINTEXT"]
         self.up()
 
     @staticmethod
+    def fetch():
+        """What needs a network of the outside: its jars, once."""
+        subprocess.run([str(ROOT / "scripts" / "kafka"), "fetch"], check=True, stdout=subprocess.DEVNULL)
+
+    @staticmethod
     def free_port():
-        """A port below the ephemeral range, so that no client's socket takes it, with the next free too."""
-        for port in range(21000 + os.getpid() % 8000, 30000, 2):
+        """A port below the ephemeral range, so that no client's socket takes it, with the next two free."""
+        for port in range(21000 + os.getpid() * 4 % 8000, 30000, 4):
             try:
-                for offset in (0, 1):
+                for offset in (0, 1, 2):
                     with socket.socket() as probe:
                         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         probe.bind(("127.0.0.1", port + offset))
@@ -72,6 +85,9 @@ class Kafka:
         settings = [word for setting in self.settings for word in ("--set", setting)]
         self.script("up", *settings)
 
+    def down(self):
+        self.script("down")
+
     def kill(self):
         self.script("kill")
 
@@ -85,21 +101,52 @@ class Kafka:
     def spec(self):
         return f"kafka:127.0.0.1:{self.port}"
 
+    @property
+    def far_spec(self):
+        return f"kafka:{self.address}:{self.port + 2}"
+
 
 class Instance:
-    """One `topology run`."""
+    """One `topology run`, behind `prefix` (nsenter, say) and with another broker than its application
+    where given."""
 
-    def __init__(self, application, name, arguments):
+    def __init__(self, application, name, arguments, prefix=(), broker=None):
         self.name = name
         self.log = application.directory / f"run-{name}.log"
+        self.phase_now = "start"
+        self.unread = b""
         with open(self.log, "ab") as log:
-            self.log_start = log.tell()
+            self.log_start = self.log_read = log.tell()
             self.process = subprocess.Popen(
-                application.argv("run", str(application.file), "--set", f"instance={name}", *arguments),
+                [*prefix, *application.argv("run", str(application.file), "--set", f"instance={name}",
+                                            *arguments, broker=broker)],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def alive(self):
         return self.process.poll() is None
+
+    def phase(self):
+        """What its log says it is doing (with --debug transaction): start, recovery, rebalance,
+        spare (without a task), idle, or the state of a transaction: open, flushed, offered, decided."""
+        with open(self.log, "rb") as log:
+            log.seek(self.log_read)
+            news = log.read()
+        self.log_read += len(news)
+        *lines, self.unread = (self.unread + news).split(b"\n")
+        for line in lines:
+            _, _, text = line.partition(b" component=")
+            if text.startswith(b"group assigned partitions=0"):
+                self.phase_now = "spare"
+            elif text.startswith((b"group assigned", b"recovery recovering")):
+                self.phase_now = "recovery"
+            elif text.startswith((b"group revoked", b"group the assignment was lost")):
+                self.phase_now = "rebalance"
+            elif text.startswith((b"task running ms=", b"task resumed ms=")):
+                self.phase_now = "idle"
+            elif text.startswith(b"transaction ") and b" -> " in text:
+                if self.phase_now not in ("start", "recovery", "rebalance"):  # there it is a claim
+                    self.phase_now = text.rpartition(b" -> ")[2].split()[0].decode()
+        return self.phase_now
 
     def kill(self):
         self.process.kill()
@@ -184,7 +231,8 @@ class Application:
             "application": self.directory.name.replace("leat-", ""),
             "broker": {"kind": "local", "directory": "data"},
             "state": {"directory": "state"},
-            "operator_directories": [str(build_directory() / "operators")],
+            "operator_directories": [str(build_directory() / "operators"),
+                                     str(build_directory() / "tests" / "operators")],
             **config,
         }
         self.write()
@@ -202,8 +250,8 @@ class Application:
         """The topic of a source or sink: unique, so that tests may share a Kafka."""
         return f"{self.name}-{node}"
 
-    def argv(self, command, *arguments):
-        return [str(build_directory() / "topology"), command, *arguments, "--broker", self.broker]
+    def argv(self, command, *arguments, broker=None):
+        return [str(build_directory() / "topology"), command, *arguments, "--broker", broker or self.broker]
 
     def run_command(self, command, *arguments, text=None, code=0, seconds=60):
         """Runs a command to its end; stdout, or with another `code` expected stderr."""
@@ -232,8 +280,8 @@ class Application:
         out = self.run_command("state", "scan", store, "--json")
         return {row["key"]: row["value"] for row in map(json.loads, out.splitlines())}
 
-    def start(self, name="a", *arguments):
-        instance = Instance(self, name, arguments)
+    def start(self, name="a", *arguments, prefix=(), broker=None):
+        instance = Instance(self, name, arguments, prefix, broker)
         self.instances.append(instance)
         return instance
 
