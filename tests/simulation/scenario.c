@@ -68,6 +68,11 @@ static bool judge_end(struct scenario *scenario, struct instance *instance, cons
         process->fencings++;
         return true;
     }
+    if (life->status == STATUS_FATAL && life->error.code == ERROR_DISK_FULL) {
+        sim_note(scenario->world->sim, "exit 1: %s", life->error.text);
+        marks_note(&scenario->marks, life->error.text);
+        return true; /* somebody makes room and starts it again */
+    }
     fail(scenario, "instance %s stopped: %s (%s, status %d, %s:%d)", instance->name,
          life->status == STATUS_OK ? "nobody asked it to" : life->error.text,
          error_code_name(life->error.code), (int)life->status,
@@ -268,17 +273,12 @@ static void describe(struct scenario *scenario, struct verdict *verdict)
         options->instance_faults.crash, options->instance_faults.pause);
 }
 
-static void show_log(void *opaque, const char *line)
+static void take_log(void *opaque, const char *line)
 {
-    struct sim *sim = opaque;
+    struct scenario *scenario = opaque;
     const char *text = strchr(line, ' ');
-    sim_note(sim, "  log: %s", text == NULL ? line : text + 1);
-}
-
-static void drop_log(void *opaque, const char *line)
-{
-    (void)opaque;
-    (void)line;
+    marks_note(&scenario->marks, line);
+    sim_note(scenario->world->sim, "  log: %s", text == NULL ? line : text + 1);
 }
 
 void scenario_run(uint64_t seed, const char *directory, bool verbose, struct verdict *verdict)
@@ -288,7 +288,7 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
     verdict->seed = seed;
     scenario_set_up(&scenario, verbose);
     struct world *world = scenario.world;
-    log_set_sink(verbose ? show_log : drop_log, world->sim);
+    log_set_sink(take_log, &scenario);
     if (verbose) {
         log_set_level(LOG_DEBUG);
         log_set_debug("all");
@@ -300,6 +300,11 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
     verdict->crashes = world->crashes;
     verdict->pauses = world->pauses;
     verdict->restarts = world->restarts;
+    verdict->jumps = world->jumps;
+    verdict->power_cuts = world->power_cuts;
+    verdict->aimed = world->aimed;
+    verdict->disk = *sim_store_statistics();
+    verdict->marks = scenario.marks;
     verdict->statistics = *sim_cluster_statistics(world->cluster);
     for (uint32_t i = 0; i < world->options.instance_count; i++) {
         verdict->fencings += scenario.processes[i].fencings;
@@ -313,6 +318,6 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
         scenario_free_program(&scenario.processes[i]);
     }
     plugin_unload(scenario.chain);
-    sim_store_attach(NULL, 0);
+    sim_store_attach(NULL, NULL);
     sim_store_reset();
 }

@@ -8,7 +8,9 @@
 #define LEAT_SIMULATION_SCENARIO_H
 
 #include "engine/worker.h"
+#include "marks.h"
 #include "sim_rows.h"
+#include "sim_store.h"
 #include "world.h"
 
 enum topology {
@@ -51,6 +53,7 @@ struct scenario {
     int32_t pending_partition;
     struct topic_facts facts[5];
     size_t fact_count;
+    struct marks marks;
     char failure[SCENARIO_TEXT_SIZE]; /* "" = none */
 };
 
@@ -58,9 +61,11 @@ struct scenario {
 struct verdict {
     uint64_t seed, hash;
     int64_t virtual_ms, heal_ms;
-    int64_t crashes, pauses, restarts, fencings;
+    int64_t crashes, pauses, restarts, jumps, power_cuts, aimed, fencings;
     struct sim_statistics statistics;
-    char setup[256];
+    struct sim_disk_statistics disk;
+    struct marks marks;
+    char setup[512];
     char failure[SCENARIO_TEXT_SIZE];
 };
 

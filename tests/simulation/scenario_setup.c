@@ -189,13 +189,25 @@ static struct sim_faults choose_faults(struct scenario *scenario)
         .shuffle = one_in(scenario, 2)};
 }
 
+static struct sim_disk_faults choose_disk(struct scenario *scenario)
+{
+    return (struct sim_disk_faults){
+        .map_size = one_in(scenario, 2) ? 0 : 200,
+        .map_full = one_in(scenario, 4) ? (uint32_t)below(scenario, 100) : 0,
+        .slow = one_in(scenario, 4) ? (uint32_t)below(scenario, 10) : 0,
+        .damaged = one_in(scenario, 4) ? (uint32_t)below(scenario, 20) : 0,
+        .full = one_in(scenario, 5) ? (uint32_t)below(scenario, 60) : 0,
+        .torn = one_in(scenario, 2)};
+}
+
 /* The call in which faults strike by preference. */
 static const char *choose_aim(struct scenario *scenario)
 {
     static const char *const calls[] = {
-        "unassign",  "assign",        "begin",         "flush",          "send_offsets", "commit",
-        "committed", "open producer", "open consumer", "ready",          "log_range",    "abort",
-        "take_over", "store open",    "store commit",  "blocking_header"};
+        "unassign",        "assign",      "begin",         "flush",         "send_offsets",
+        "commit",          "committed",   "open producer", "open consumer", "ready",
+        "log_range",       "abort",       "take_over",     "store open",    "store commit",
+        "blocking_header", "store table", "store meta"};
     if (!one_in(scenario, 2)) {
         return NULL;
     }
@@ -212,6 +224,9 @@ static struct world_faults choose_instance_faults(struct scenario *scenario)
         .points = 300 + below(scenario, 1 << (9 + below(scenario, 6))),
         .crash = crash ? 4 : 0,
         .pause = pause ? 4 : 0,
+        .power = crash && one_in(scenario, 3) ? 2 : 0,
+        .jump = one_in(scenario, 4) ? 1 : 0,
+        .jump_ms = INT64_C(3) * 3600 * 1000,
         .pause_ms = one_in(scenario, 2) ? 1000 : 9000,
         .restart_ms = one_in(scenario, 2)   ? 100
                       : one_in(scenario, 2) ? 5000
@@ -264,6 +279,7 @@ static void choose_shape(struct scenario *scenario)
     scenario->static_membership = one_in(scenario, 2);
     scenario->bad_records = one_in(scenario, 3);
     scenario->lonely = one_in(scenario, 3);
+    scenario->fast = one_in(scenario, 3);
     scenario->schedules = one_in(scenario, 2);
     scenario->workers = one_in(scenario, 2) ? 1 : 1 + (uint32_t)below(scenario, 3);
     /* Nobody may wait for a dead owner's transaction, but the successor of a stateless claim. */
@@ -284,7 +300,8 @@ void scenario_set_up(struct scenario *scenario, bool verbose)
     struct world_options options = choose_world(scenario, verbose);
     scenario->compacts = options.faults.compact_ms > 0;
     scenario->world = world_create(&options);
-    sim_store_attach(scenario->world->sim, one_in(scenario, 2) ? 0 : 200);
+    struct sim_disk_faults disk = choose_disk(scenario);
+    sim_store_attach(scenario->world->sim, &disk);
     struct error error;
     ensure(plugin_adopt(choose_operator(scenario), "chain", &scenario->chain, &error) == STATUS_OK);
     for (uint32_t i = 0; i < options.instance_count; i++) {

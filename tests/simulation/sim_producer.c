@@ -217,13 +217,13 @@ static enum error_code batch_fault(const struct produce *produce)
 {
     const struct sim_batch *batch = &produce->batch;
     int64_t latest_ms = sim_wall_ms(produce->cluster->sim) + 3600 * 1000;
-    int64_t limit = sim_topic_find(produce->cluster, batch->topic)->facts.max_message_size;
+    const struct broker_topic *facts = &sim_topic_find(produce->cluster, batch->topic)->facts;
     for (size_t i = 0; i < batch->count; i++) {
         const struct sim_record *record = batch->records[i];
-        if ((int64_t)(record->key.size + record->value.size) > limit) {
+        if ((int64_t)(record->key.size + record->value.size) > facts->max_message_size) {
             return ERROR_TOO_LARGE;
         }
-        if (record->timestamp_ms > latest_ms) {
+        if (record->timestamp_ms > latest_ms && !facts->compacted) { /* changelogs are made so */
             return ERROR_BAD_TIMESTAMP;
         }
     }

@@ -13,12 +13,14 @@
 #include "scenario.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,11 +31,13 @@ struct child {
     pid_t pid; /* 0 = free */
     int result;
     uint64_t seed;
+    char *directory;
 };
 
 struct totals {
-    int64_t seeds, failed, committed, aborted, crashes, pauses, rebalances, takeovers, fenced,
-        virtual_ms, late_ends;
+    int64_t seeds, failed;
+    struct verdict sums;
+    struct marks reached; /* in how many seeds */
 };
 
 struct run {
@@ -57,26 +61,54 @@ static char *make_directory(void)
     return path;
 }
 
+static int remove_one(const char *path, const struct stat *facts, int kind, struct FTW *place)
+{
+    (void)facts;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 static void remove_directory(const char *path)
 {
-    char *command = memory_format("rm -rf -- '%s'", path);
-    if (system(command) != 0) {
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
         fprintf(stderr, "%s is left behind\n", path);
     }
-    free(command);
+}
+
+static int64_t count_faults(const struct verdict *verdict)
+{
+    const struct sim_disk_statistics *d = &verdict->disk;
+    return verdict->crashes + verdict->pauses + verdict->jumps + verdict->power_cuts +
+           verdict->statistics.broken + verdict->statistics.rebalances + d->slow + d->damaged +
+           d->full + d->torn + d->undone + d->map_full_at_commit;
+}
+
+static void print_counts(const struct verdict *verdict)
+{
+    const struct sim_statistics *s = &verdict->statistics;
+    const struct sim_disk_statistics *d = &verdict->disk;
+    printf("  transactions: %" PRId64 " committed, %" PRId64 " aborted, %" PRId64
+           " fenced, %" PRId64 " timed out, %" PRId64 " takeovers\n",
+           s->committed, s->aborted, s->fenced, s->timed_out, s->takeovers);
+    printf("  faults: %" PRId64 " (%" PRId64 " crashes, %" PRId64 " pauses, %" PRId64
+           " aimed, %" PRId64 " power cuts, %" PRId64 " clock jumps; %" PRId64
+           " rebalances, %" PRId64 " broken connections, %" PRId64 " late ends)\n",
+           count_faults(verdict), verdict->crashes, verdict->pauses, verdict->aimed,
+           verdict->power_cuts, verdict->jumps, s->rebalances, s->broken, s->late_ends);
+    printf("  disks: %" PRId64 " maps full, %" PRId64 " at a commit, %" PRId64
+           " slow calls, %" PRId64 " damaged, %" PRId64 " times full, %" PRId64 " torn, %" PRId64
+           " commits lost; %" PRId64 " exits 3\n",
+           d->map_full, d->map_full_at_commit, d->slow, d->damaged, d->full, d->torn, d->undone,
+           verdict->fencings);
 }
 
 static void print_verdict(const struct verdict *verdict)
 {
-    const struct sim_statistics *s = &verdict->statistics;
     printf("seed %" PRIu64 ": %s\n", verdict->seed, verdict->setup);
-    printf("  %.1f s virtual (%.1f after healing), %" PRId64 " transactions committed, %" PRId64
-           " aborted, %" PRId64 " fenced, %" PRId64 " timed out, %" PRId64 " takeovers, %" PRId64
-           " rebalances; %" PRId64 " crashes, %" PRId64 " pauses, %" PRId64 " exits 3; %" PRId64
-           " broken connections, %" PRId64 " late ends\n",
-           (double)verdict->virtual_ms / 1000.0, (double)verdict->heal_ms / 1000.0, s->committed,
-           s->aborted, s->fenced, s->timed_out, s->takeovers, s->rebalances, verdict->crashes,
-           verdict->pauses, verdict->fencings, s->broken, s->late_ends);
+    printf("  %.1f s virtual (%.1f after healing)\n", (double)verdict->virtual_ms / 1000.0,
+           (double)verdict->heal_ms / 1000.0);
+    print_counts(verdict);
     printf("  trace %016" PRIx64 ": %s\n", verdict->hash,
            verdict->failure[0] == '\0' ? "holds" : verdict->failure);
 }
@@ -103,14 +135,13 @@ static void start_child(struct child *child, uint64_t seed)
     }
     child->seed = seed;
     child->result = ends[0];
+    child->directory = make_directory();
     child->pid = fork();
     if (child->pid == 0) {
         close(ends[0]);
         alarm(SEED_SECONDS);
-        char *directory = make_directory();
         struct verdict verdict;
-        scenario_run(seed, directory, false, &verdict);
-        remove_directory(directory);
+        scenario_run(seed, child->directory, false, &verdict);
         ssize_t written = write(ends[1], &verdict, sizeof verdict);
         _exit(written == (ssize_t)sizeof verdict ? 0 : 2);
     }
@@ -132,25 +163,69 @@ static bool read_verdict(int result, struct verdict *verdict)
 
 static void add_up(struct totals *totals, const struct verdict *verdict)
 {
-    totals->committed += verdict->statistics.committed;
-    totals->aborted += verdict->statistics.aborted;
-    totals->rebalances += verdict->statistics.rebalances;
-    totals->takeovers += verdict->statistics.takeovers;
-    totals->fenced += verdict->statistics.fenced;
-    totals->late_ends += verdict->statistics.late_ends;
-    totals->crashes += verdict->crashes;
-    totals->pauses += verdict->pauses;
-    totals->virtual_ms += verdict->virtual_ms;
+    struct verdict *sums = &totals->sums;
+    sums->virtual_ms += verdict->virtual_ms;
+    sums->crashes += verdict->crashes;
+    sums->pauses += verdict->pauses;
+    sums->jumps += verdict->jumps;
+    sums->power_cuts += verdict->power_cuts;
+    sums->aimed += verdict->aimed;
+    sums->fencings += verdict->fencings;
+    struct sim_statistics *s = &sums->statistics;
+    s->committed += verdict->statistics.committed;
+    s->aborted += verdict->statistics.aborted;
+    s->fenced += verdict->statistics.fenced;
+    s->timed_out += verdict->statistics.timed_out;
+    s->takeovers += verdict->statistics.takeovers;
+    s->rebalances += verdict->statistics.rebalances;
+    s->broken += verdict->statistics.broken;
+    s->late_ends += verdict->statistics.late_ends;
+    struct sim_disk_statistics *d = &sums->disk;
+    d->map_full += verdict->disk.map_full;
+    d->map_full_at_commit += verdict->disk.map_full_at_commit;
+    d->slow += verdict->disk.slow;
+    d->damaged += verdict->disk.damaged;
+    d->full += verdict->disk.full;
+    d->torn += verdict->disk.torn;
+    d->undone += verdict->disk.undone;
+    marks_add(&sums->marks, &totals->reached, &verdict->marks);
+}
+
+static void print_totals(const struct totals *totals, int64_t seconds)
+{
+    printf("%" PRId64 " seeds, %" PRId64 " failed; %.1f h of virtual time in %" PRId64 " s\n",
+           totals->seeds, totals->failed, (double)totals->sums.virtual_ms / 3.6e6, seconds);
+    print_counts(&totals->sums);
+    if (totals->seeds > 0) {
+        printf("  a seed: %.1f faults, %.1f transactions\n",
+               (double)count_faults(&totals->sums) / (double)totals->seeds,
+               (double)totals->sums.statistics.committed / (double)totals->seeds);
+    }
+    printf("  marks (times, in seeds):");
+    for (size_t i = 0; i < MARK_COUNT; i++) {
+        printf("%s %s %" PRId64 " (%" PRId64 ")", i == 0 ? "" : ";", mark_name(i),
+               totals->sums.marks.counts[i], totals->reached.counts[i]);
+    }
+    printf("\n");
+}
+
+/* Whether it lived to say what it saw. */
+static bool end_child(struct child *child, struct verdict *verdict, int *status)
+{
+    bool answered = read_verdict(child->result, verdict);
+    close(child->result);
+    waitpid(child->pid, status, 0);
+    child->pid = 0;
+    remove_directory(child->directory);
+    free(child->directory);
+    return answered;
 }
 
 static void finish_child(struct run *run, struct child *child)
 {
     struct verdict verdict;
-    bool answered = read_verdict(child->result, &verdict);
-    close(child->result);
     int status = 0;
-    waitpid(child->pid, &status, 0);
-    child->pid = 0;
+    bool answered = end_child(child, &verdict, &status);
     run->totals.seeds++;
     if (!answered) {
         run->totals.failed++;
@@ -200,26 +275,18 @@ static int run_many(struct run *run)
         finish_child(run, &children[oldest]);
         busy--;
     }
-    const struct totals *totals = &run->totals;
-    printf("%" PRId64 " seeds, %" PRId64 " failed: %" PRId64 " transactions committed, %" PRId64
-           " aborted, %" PRId64 " crashes, %" PRId64 " pauses, %" PRId64 " rebalances, %" PRId64
-           " takeovers, %" PRId64 " fencings, %" PRId64
-           " late ends; %.1f h of virtual time in %lld s\n",
-           totals->seeds, totals->failed, totals->committed, totals->aborted, totals->crashes,
-           totals->pauses, totals->rebalances, totals->takeovers, totals->fenced, totals->late_ends,
-           (double)totals->virtual_ms / 3.6e6, (long long)(time(NULL) - began));
-    return totals->failed == 0 ? 0 : 1;
+    print_totals(&run->totals, (int64_t)(time(NULL) - began));
+    return run->totals.failed == 0 ? 0 : 1;
 }
 
 static void run_in_child(uint64_t seed, struct verdict *verdict)
 {
     struct child child;
     start_child(&child, seed);
-    if (!read_verdict(child.result, verdict)) {
+    int status = 0;
+    if (!end_child(&child, verdict, &status)) {
         memset(verdict, 0, sizeof *verdict); /* crashed: the same way twice */
     }
-    close(child.result);
-    waitpid(child.pid, NULL, 0);
 }
 
 static int run_twice(const struct run *run)

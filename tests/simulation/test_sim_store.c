@@ -213,7 +213,7 @@ Test(sim_store, a_full_map_says_so_and_grows)
     struct store_options options = {.durable = true};
     struct store *store = NULL;
     struct store_table *table = NULL;
-    sim_store_attach(NULL, 20);
+    sim_store_attach(NULL, &(struct sim_disk_faults){.map_size = 20});
     cr_assert_eq(sim_store_open(folder, &options, &store, &error), STATUS_OK);
     cr_assert_eq(store_table_open(store, "t", &table, &error), STATUS_OK);
     cr_assert_eq(store_begin(store, &error), STATUS_OK);

@@ -68,23 +68,13 @@ static void close_files(const struct instance *instance)
     }
 }
 
-static void crash_stores(const struct instance *instance)
-{
-    const char *directory;
-    char *part = memory_format("/%s/", instance->name);
-    for (size_t i = 0; (directory = sim_store_directory(i)) != NULL; i++) {
-        if (strstr(directory, part) != NULL) {
-            sim_store_crash(directory);
-        }
-    }
-    free(part);
-}
-
 static void leave(struct instance *instance)
 {
     sim_broker_drop(instance->broker);
     instance->broker = NULL;
-    crash_stores(instance);
+    char part[16];
+    snprintf(part, sizeof part, "/%s/", instance->name);
+    sim_store_crash(part);
     close_files(instance);
 }
 
@@ -107,18 +97,29 @@ static void kill_fibers(struct instance *instance)
     }
 }
 
-void world_crash(struct instance *instance, int64_t restart_ms)
+static void crash(struct instance *instance, int64_t restart_ms, bool power)
 {
     struct world *world = instance->world;
     world->crashes++;
-    sim_note(world->sim, "---- %s crashes, back in %lld ms", instance->name, (long long)restart_ms);
+    sim_note(world->sim, "---- %s crashes%s, back in %lld ms", instance->name,
+             power ? " without power" : "", (long long)restart_ms);
     sim_trace(world->sim, 0xdead);
     leave(instance);
+    if (power) {
+        char part[16];
+        snprintf(part, sizeof part, "/%s/", instance->name);
+        sim_store_power_loss(part);
+    }
     if (restart_ms >= 0) {
         sim_at(world->sim, sim_now_us(world->sim) + restart_ms * 1000, start_instance, instance,
                instance->starts);
     }
     kill_fibers(instance);
+}
+
+void world_crash(struct instance *instance, int64_t restart_ms)
+{
+    crash(instance, restart_ms, false);
 }
 
 void world_retire(struct instance *instance)
@@ -230,18 +231,35 @@ static void move_clock(struct instance *instance, int64_t most_ms)
              (long long)instance->clock.ahead_ms);
 }
 
+/* One machine, or the whole room: the running instance, if among them, last. */
+static void cut_power(struct instance *instance)
+{
+    struct world *world = instance->world;
+    int64_t most_ms = world->options.instance_faults.restart_ms;
+    bool all = sim_chance(world->sim, 5000);
+    world->power_cuts++;
+    for (uint32_t i = 0; all && i < world->options.instance_count; i++) {
+        if (i != instance->index && world->instances[i].fiber_count > 0) {
+            crash(&world->instances[i], sim_between(world->sim, 1, most_ms), true);
+        }
+    }
+    crash(instance, sim_between(world->sim, 1, most_ms), true);
+}
+
 static void strike_one(struct instance *instance, int64_t pause_ms)
 {
     struct world *world = instance->world;
     const struct world_faults *faults = &world->options.instance_faults;
-    uint32_t all = faults->crash + faults->pause + faults->jump;
+    uint32_t all = faults->crash + faults->power + faults->pause + faults->jump;
     uint32_t turn = all == 0 ? 0 : (uint32_t)sim_below(world->sim, all);
     if (all == 0) {
         return;
     }
     if (turn < faults->crash) {
         world_crash(instance, sim_between(world->sim, 1, faults->restart_ms));
-    } else if (turn < faults->crash + faults->pause) {
+    } else if (turn < faults->crash + faults->power) {
+        cut_power(instance);
+    } else if (turn < faults->crash + faults->power + faults->pause) {
         int64_t most_ms = faults->pause_ms > pause_ms ? faults->pause_ms : pause_ms;
         pause_instance(instance, sim_between(world->sim, 1 + pause_ms * 1000, 1 + most_ms * 1000));
     } else {
@@ -298,6 +316,12 @@ void world_heal(struct world *world)
     sim_set_fault(world->sim, 0, strike, world);
     sim_set_aim(world->sim, NULL, NULL);
     sim_cluster_heal(world->cluster);
+    sim_store_heal();
+    for (uint32_t i = 0; i < world->options.instance_count; i++) {
+        /* Right, or so late that no timer is left that an earlier clock set. */
+        struct sim_clock *clock = &world->instances[i].clock;
+        clock->ahead_ms = world->jumps == 0 ? 0 : world->options.instance_faults.jump_ms;
+    }
     sim_note(world->sim, "==== healed");
 }
 

@@ -33,6 +33,7 @@ struct instance {
 struct world_faults {
     uint64_t points;       /* mean number of points between two faults; 0 = never */
     uint32_t crash, pause; /* their shares */
+    uint32_t power;        /* the same, of a machine without power, or of all */
     uint32_t jump;         /* the same, of the wall clock */
     int64_t pause_ms;      /* longest */
     int64_t restart_ms;
@@ -60,7 +61,7 @@ struct world {
     struct sim *sim;
     struct sim_cluster *cluster;
     struct instance instances[WORLD_INSTANCE_LIMIT];
-    int64_t crashes, pauses, restarts, jumps, aimed;
+    int64_t crashes, pauses, restarts, jumps, power_cuts, aimed;
     int64_t aimed_us; /* when the last aimed fault struck */
     bool healed;
 };
