@@ -138,6 +138,14 @@ static bool beyond(const struct lmdb_cursor *cursor, struct bytes key)
            bytes_compare(key, (struct bytes){cursor->to.data, cursor->to.size}) >= 0;
 }
 
+/* Seeking by the last key goes round for ever where a damaged page has its keys out of order. */
+static bool advanced(const struct lmdb_cursor *cursor, struct bytes key)
+{
+    ensure(key.size > 0);
+    int order = bytes_compare(key, (struct bytes){cursor->last.data, cursor->last.size});
+    return !cursor->started || (cursor->reverse ? order < 0 : order > 0);
+}
+
 enum status lmdb_next(struct store_cursor *base, struct bytes *key, struct bytes *value,
                       struct error *error)
 {
@@ -157,10 +165,13 @@ enum status lmdb_next(struct store_cursor *base, struct bytes *key, struct bytes
         cursor->version = store->version;
         lmdb_read_end(store);
     }
+    struct bytes next = {cursor->work.data, cursor->work.size};
+    if (code == 0 && !advanced(cursor, next)) {
+        code = MDB_CORRUPTED;
+    }
     if (code != 0 && code != MDB_NOTFOUND) {
         return lmdb_failed(store, code, "scanning", error);
     }
-    struct bytes next = {cursor->work.data, cursor->work.size};
     if (code == MDB_NOTFOUND || beyond(cursor, next)) {
         cursor->ended = true;
         return STATUS_NOT_FOUND;

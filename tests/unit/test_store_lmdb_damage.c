@@ -286,3 +286,67 @@ Test(store_lmdb_damage, a_file_shorter_than_its_last_commit_saw_is_truncated)
     cr_assert_not_null(strstr(error.text, "truncated"), "%s", error.text);
     cr_assert_eq(file_size(), whole - PAGE, "a refused file stays as it is");
 }
+
+Test(store_lmdb_damage, a_leaf_without_entries_is_refused_and_never_read)
+{
+    make_store();
+    size_t size;
+    uint8_t *data = read_file(&size);
+    int refused = 0;
+    for (size_t page = 2; page < size / PAGE; page++) {
+        static const uint8_t none[2] = {16, 0}; /* "lower": behind the header */
+        uint8_t *header = data + page * PAGE;
+        uint8_t old[2] = {header[12], header[13]};
+        if (get_u16(header + 10) != 0x0200 || memcmp(old, none, 2) == 0) { /* a leaf's flags */
+            continue;
+        }
+        memcpy(header + 12, none, 2);
+        write_file(data, size);
+        memcpy(header + 12, old, 2);
+        struct store *store = NULL;
+        if (try_open(true, &store) == STATUS_OK) {
+            store_close(store); /* deeper than an open looks, or not in use */
+        } else {
+            cr_assert_eq(error.code, ERROR_CORRUPT, "%s", error.text);
+            refused++;
+        }
+    }
+    cr_assert_geq(refused, 2, "the table of tables and the metadata are leaves");
+    free(data);
+}
+
+Test(store_lmdb_damage, a_scan_over_keys_out_of_order_is_corrupt_and_not_endless)
+{
+    struct store *store;
+    char key[600];
+    memset(key, 'c', sizeof key);
+    ok(try_open(false, &store));
+    struct store_table *table = table_of(store);
+    ok(store_begin(store, &error));
+    ok(store_put(table, bytes_of("bees"), bytes_of("1"), &error));
+    ok(store_put(table, (struct bytes){key, sizeof key}, bytes_of("2"), &error));
+    ok(store_put(table, bytes_of("dogs"), bytes_of("3"), &error));
+    ok(store_commit(store, &error));
+    store_close(store);
+    size_t size;
+    uint8_t *data = read_file(&size);
+    for (uint8_t *at = data; (at = memmem(at, size - (size_t)(at - data), "bees", 4)) != NULL;) {
+        *at = 'z';
+    }
+    write_file(data, size);
+    free(data);
+    struct store_cursor *cursor;
+    struct bytes none = {0};
+    struct bytes value;
+    struct bytes found;
+    enum status status = STATUS_OK;
+    ok(try_open(true, &store));
+    ok(store_scan(table_of(store), none, none, 0, &cursor, &error));
+    for (int i = 0; i < 10 && status == STATUS_OK; i++) {
+        status = store_next(cursor, &found, &value, &error);
+    }
+    cr_assert_eq(status, STATUS_FATAL);
+    cr_assert_eq(error.code, ERROR_CORRUPT, "%s", error.text);
+    store_cursor_close(cursor);
+    store_close(store);
+}
