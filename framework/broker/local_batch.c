@@ -303,8 +303,11 @@ bool local_reader_next(struct local_reader *reader, struct local_record *record)
         (at = view_get(at, end, value, &record->value)) == NULL || packed > (size_t)(end - at)) {
         return false;
     }
+    if (delta > UINT32_MAX ||
+        __builtin_add_overflow(reader->base_ms, unzigzag(time), &record->timestamp_ms)) {
+        return false;
+    }
     record->offset = reader->base_offset + (int64_t)delta;
-    record->timestamp_ms = reader->base_ms + unzigzag(time);
     record->headers = NULL;
     record->header_count = (uint32_t)headers;
     record->packed_headers = headers > 0 ? (struct bytes){at, packed} : (struct bytes){0};

@@ -24,11 +24,11 @@ static enum status epoch_read(struct local_environment *environment, MDB_txn *tx
     if (result != 0) {
         return local_failed(environment, result, "read an epoch", error);
     }
-    if (value.mv_size != 8) {
+    *epoch = value.mv_size == 8 ? get_u64(value.mv_data) : 0;
+    if (*epoch == 0 || *epoch > INT64_MAX) {
         return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the epoch of %s is damaged",
                          environment->directory, id);
     }
-    *epoch = get_u64(value.mv_data);
     return STATUS_OK;
 }
 
@@ -37,8 +37,14 @@ enum status local_epoch_is(struct local_environment *environment, MDB_txn *txn, 
 {
     uint64_t newest = 0;
     enum status status = epoch_read(environment, txn, id, &newest, error);
-    ensure(epoch > 0 && (status != STATUS_OK || newest >= epoch));
+    ensure(epoch > 0);
     *mine = newest == epoch;
+    if (status == STATUS_OK && newest < epoch) {
+        return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
+                         "%s: the epoch of %s went back from %llu to %llu: the row is damaged",
+                         environment->directory, id, (unsigned long long)epoch,
+                         (unsigned long long)newest);
+    }
     return status;
 }
 

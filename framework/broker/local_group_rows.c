@@ -84,7 +84,8 @@ static void member_read(struct row *row, struct local_group_member *member)
     member->session_ms = row_i64(row);
     member->rebalance_ms = row_i64(row);
     member->renewed_ms = row_i64(row);
-    row->bad = row->bad || member->session_ms <= 0 || member->rebalance_ms <= 0;
+    row->bad =
+        row->bad || member->session_ms <= 0 || member->rebalance_ms <= 0 || member->renewed_ms < 0;
     member->answered = row_u32(row) != 0;
     size_t topics = row_count(row);
     member->topics = memory_allocate(topics * sizeof *member->topics);
@@ -147,7 +148,8 @@ enum status local_group_load(struct local_environment *environment, MDB_txn *txn
     for (size_t i = 0; i < count; i++) {
         member_read(&row, &group->members[group->count++]);
     }
-    if (row.bad || row.at != row.end || group->version == 0 || group->generation < 0) {
+    if (row.bad || row.at != row.end || group->version == 0 || group->version > INT64_MAX ||
+        group->generation < 0 || group->generation == INT32_MAX || group->since_ms < 0) {
         return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the row of group %s is damaged",
                          environment->directory, name);
     }
@@ -231,7 +233,8 @@ enum status local_offset_get(struct local_environment *environment, MDB_txn *txn
     if (result != 0) {
         return local_failed(environment, result, "read an offset", error);
     }
-    if (value.mv_size < 8 || value.mv_size - 8 >= BROKER_METADATA_SIZE) {
+    if (value.mv_size < 8 || value.mv_size - 8 >= BROKER_METADATA_SIZE ||
+        get_u64(value.mv_data) > INT64_MAX) {
         return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
                          "%s: the committed offset of group %s for %s[%d] is damaged",
                          environment->directory, group, offset->topic, offset->partition);

@@ -6,6 +6,9 @@
 
 enum { FETCH_BATCHES = 512, ENTRY_SIZE = 16 };
 
+/* Rows and keys with more are damaged, so that sums of what they say never overflow. */
+static const int64_t OFFSET_MOST = INT64_MAX / 4;
+
 void local_log_key(uint8_t key[LOCAL_LOG_KEY_SIZE], uint32_t topic, int32_t partition,
                    int64_t offset)
 {
@@ -17,10 +20,14 @@ void local_log_key(uint8_t key[LOCAL_LOG_KEY_SIZE], uint32_t topic, int32_t part
 
 bool local_log_key_is(const MDB_val *key, uint32_t topic, int32_t partition, int64_t *base)
 {
-    ensure(key->mv_size == LOCAL_LOG_KEY_SIZE);
+    ensure(base != NULL);
     const uint8_t *at = key->mv_data;
+    if (key->mv_size != LOCAL_LOG_KEY_SIZE) {
+        return false; /* damaged: of no partition */
+    }
     *base = (int64_t)get_u64(at + 8);
-    return get_u32(at) == topic && get_u32(at + 4) == (uint32_t)partition;
+    return get_u32(at) == topic && get_u32(at + 4) == (uint32_t)partition && *base >= 0 &&
+           *base <= OFFSET_MOST;
 }
 
 static void partition_key(uint8_t key[8], uint32_t topic, int32_t partition)
@@ -48,7 +55,13 @@ enum status local_partition_get(struct local_environment *environment, MDB_txn *
                          environment->directory, value.mv_size);
     }
     memcpy(row, value.mv_data, sizeof *row);
-    ensure(row->start <= row->end);
+    if (row->start < 0 || row->start > row->end || row->end > OFFSET_MOST || row->size < 0 ||
+        row->size > OFFSET_MOST || row->clean_end < 0 || row->clean_end > OFFSET_MOST ||
+        row->clean_size < 0 || row->clean_size > OFFSET_MOST) {
+        return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
+                         "%s: the row of partition %d of topic number %u is damaged",
+                         environment->directory, partition, topic);
+    }
     return STATUS_OK;
 }
 
@@ -73,7 +86,13 @@ enum status local_log_put(struct local_environment *environment, MDB_txn *txn, u
     MDB_val at = local_val(key, sizeof key);
     MDB_val value = {batch.size, NULL};
     int result = mdb_put(txn, environment->log, &at, &value, MDB_RESERVE | MDB_NOOVERWRITE);
-    ensure(result != MDB_KEYEXIST);
+    if (result == MDB_KEYEXIST) {
+        return error_set(
+            error, STATUS_FATAL, ERROR_CORRUPT,
+            "%s: partition %d of topic number %u has a batch at offset %lld, where its "
+            "row says that none is",
+            environment->directory, partition, topic, (long long)base);
+    }
     if (result != 0) {
         return local_failed(environment, result, "append", error);
     }

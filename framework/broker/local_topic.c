@@ -29,6 +29,29 @@ bool local_topic_name_valid(const char *name)
            strcmp(name, "..") != 0;
 }
 
+/* A row as it lies in the file; false when no version can have written it. */
+static bool row_read(const MDB_val *value, struct local_topic *topic)
+{
+    ensure(topic != NULL);
+    if (value->mv_size != sizeof *topic) {
+        return false;
+    }
+    memcpy(topic, value->mv_data, sizeof *topic);
+    return topic->id > 0 && topic->partition_count > 0 &&
+           topic->partition_count <= PARTITIONS_MOST && topic->retention_ms >= -1 &&
+           topic->retention_ms <= INT64_MAX / 2 && topic->retention_size >= -1 &&
+           topic->retention_size <= INT64_MAX / 2 && topic->delete_retention_ms >= 0 &&
+           topic->delete_retention_ms <= INT64_MAX / 2 && topic->max_record_size > 0;
+}
+
+static enum status row_damaged(const struct local_environment *environment, const char *name,
+                               struct error *error)
+{
+    ensure(name != NULL);
+    return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the row of topic %s is damaged",
+                     environment->directory, name);
+}
+
 enum status local_topic_find(struct local_environment *environment, MDB_txn *txn, const char *name,
                              struct local_topic *topic, struct error *error)
 {
@@ -41,13 +64,7 @@ enum status local_topic_find(struct local_environment *environment, MDB_txn *txn
     if (result != 0) {
         return local_failed(environment, result, "read a topic", error);
     }
-    if (value.mv_size != sizeof *topic) {
-        return error_set(error, STATUS_FATAL, ERROR_CORRUPT, "%s: the row of topic %s is damaged",
-                         environment->directory, name);
-    }
-    memcpy(topic, value.mv_data, sizeof *topic);
-    ensure(topic->partition_count > 0);
-    return STATUS_OK;
+    return row_read(&value, topic) ? STATUS_OK : row_damaged(environment, name, error);
 }
 
 enum status local_topic_each(struct local_environment *environment, MDB_txn *txn,
@@ -65,13 +82,13 @@ enum status local_topic_each(struct local_environment *environment, MDB_txn *txn
     enum status status = STATUS_OK;
     result = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     while (result == 0 && status == STATUS_OK) {
-        char name[BROKER_TOPIC_SIZE];
+        char name[BROKER_TOPIC_SIZE] = "";
         struct local_topic topic;
-        ensure(key.mv_size < sizeof name && value.mv_size == sizeof topic);
-        memcpy(name, key.mv_data, key.mv_size);
-        name[key.mv_size] = 0;
-        memcpy(&topic, value.mv_data, sizeof topic);
-        status = each(argument, name, &topic);
+        memcpy(name, key.mv_data, key.mv_size < sizeof name ? key.mv_size : sizeof name - 1);
+        status =
+            strlen(name) == key.mv_size && local_topic_name_valid(name) && row_read(&value, &topic)
+                ? each(argument, name, &topic)
+                : row_damaged(environment, name, error);
         result = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
@@ -224,7 +241,10 @@ static enum status create_work(struct local_environment *environment, MDB_txn *t
         (status = local_fact_put(environment, txn, "next topic", id + 1, error)) != STATUS_OK) {
         return status;
     }
-    ensure(id < UINT32_MAX);
+    if (id == 0 || id >= UINT32_MAX) {
+        return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
+                         "%s: the number of the next topic is damaged", environment->directory);
+    }
     creation->topic->id = (uint32_t)id;
     MDB_val key = local_val(creation->name, strlen(creation->name));
     MDB_val value = local_val(creation->topic, sizeof *creation->topic);
@@ -274,8 +294,9 @@ static enum status offsets_forget(struct local_environment *environment, MDB_txn
     while (result == 0) {
         const char *text = key.mv_data;
         size_t group = strnlen(text, key.mv_size);
-        ensure(group + 1 < key.mv_size);
-        bool same = strncmp(text + group + 1, name, key.mv_size - group - 1) == 0;
+        /* A damaged key belongs to nobody. */
+        bool same = group + 1 < key.mv_size &&
+                    strncmp(text + group + 1, name, key.mv_size - group - 1) == 0;
         seen.size = 0;
         buffer_append(&seen, key.mv_data, key.mv_size);
         result = same ? mdb_cursor_del(cursor, 0) : 0;
