@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists: every output of a key carries the ids of all its inputs so far. So each must be the one before
- * and exactly one id more; what was done twice, left out or undone shows in every later one.
+ * Lists: every output of a key carries the ids of all its inputs so far. So each must be the one
+ * before and exactly one id more; what was done twice, left out or undone shows in every later one.
  */
-#include "content.h"
+#include "content_case.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static void judge_id(struct content_case *on, struct lists *lists, size_t topic,
                      label_slot(on->history, slot).text);
         return;
     }
-    const struct input *input = &on->inputs.items[*number];
+    struct input *input = &on->inputs.items[*number];
     if ((lists->listed[*number] >> topic & 1) != 0) {
         findings_add(on->findings, ANOMALY_DUPLICATE, "%s is in the list once more: %s",
                      label_input(on->history, input).text, label_slot(on->history, slot).text);
@@ -53,6 +53,8 @@ static void judge_id(struct content_case *on, struct lists *lists, size_t topic,
     lists->listed[*number] |= (uint8_t)(1U << topic);
     if (last) {
         (void)content_show(on, topic, *number, slot);
+    } else if (input->outcome == OUTCOME_UNKNOWN) {
+        input->outcome = OUTCOME_OK; /* it was there; now its own output is expected too */
     } else if (input->outcome == OUTCOME_FAILED) {
         findings_add(on->findings, ANOMALY_ABORTED_READ, "%s failed, and is in %s",
                      label_input(on->history, input).text, label_slot(on->history, slot).text);

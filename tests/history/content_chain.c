@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chains: every output of a key carries the count of its inputs so far and a checksum over all of them
- * in order. What an output cannot be explained by is searched for in its neighbourhood, so that a
- * left out, doubled or late input gets its right name.
+ * Chains: every output of a key carries the count of its inputs so far and a checksum over all of
+ * them in order. An output that does not follow is compared with what a left out, doubled or late
+ * input would have made, so that it gets its right name.
  */
-#include "content.h"
+#include "content_case.h"
 
 #include "base/hash.h"
 
@@ -176,6 +176,15 @@ static void advance(struct content_case *on, struct chains *chains, struct chain
     chain->good = good;
 }
 
+/* The inputs up to `found` are in a state that shows; their own outputs are missing. */
+static void expect_between(struct content_case *on, const struct chains *chains,
+                           const struct chain *chain, size_t found)
+{
+    for (size_t i = chain->next; i < found; i++) {
+        on->inputs.items[chains->order[chain->first + i]].outcome = OUTCOME_OK;
+    }
+}
+
 /* A link that is not of the chain: made of the last one and a wrong input, or of nothing. */
 static void judge_foreign(struct content_case *on, struct chains *chains, struct chain *chain,
                           size_t topic, struct link link, const struct slot *slot)
@@ -220,7 +229,8 @@ static void judge_link(struct content_case *on, struct chains *chains, struct ch
         advance(on, chains, chain, topic, more && equal(next, link) ? chain->next : found, link,
                 slot);
     } else if (search_ahead(on, chains, chain, link, false, &found)) {
-        advance(on, chains, chain, topic, found, link, slot); /* those between stay missing */
+        expect_between(on, chains, chain, found);
+        advance(on, chains, chain, topic, found, link, slot);
     } else if (search_behind(on, chains, chain, link, &found)) {
         size_t number = chains->order[chain->first + found];
         if (content_show(on, topic, number, slot)) {

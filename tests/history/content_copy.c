@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies and transfers: outputs that name the one input they came from. */
-#include "content.h"
+#include "content_case.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counts per key: 1, 2, 3, ... An output names no input, so each number of a key is looked at. */
-#include "content.h"
+#include "content_case.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  *
  *   examine_log    offsets, transactions, readers, ends: what holds whatever the application does
  *   inputs         what the input of a stage was, as far as the history can tell
- *   content_*      what the output must be, recomputed from the input, record by record; the expected
- *                  set is walked as well as the one received, so that a lost tail shows
+ *   content_*      what the output must be, recomputed from the input, record by record; the
+ *                  expected set is walked as well as the one received, so that a lost tail shows
  */
 #ifndef LEAT_HISTORY_EXAMINE_H
 #define LEAT_HISTORY_EXAMINE_H

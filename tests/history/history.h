@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * History: what happened to an application as seen from outside, read from JSON lines. The format is
- * docs/history.md; it is read here and nowhere else, strictly: what is not understood is an error.
+ * History: what happened to an application as seen from outside, read from JSON lines. The format
+ * is docs/history.md; it is read strictly: what is not understood is an error.
  *
- * Invariants: entries are in the order of the lines; every number in them is of this history's texts
- * and places; a history is judged only as a whole (examine.h).
+ * Invariants: entries are in the order of the lines; every number in them is of this history's
+ * texts and places; a history is judged only as a whole (examine.h).
  */
 #ifndef LEAT_HISTORY_HISTORY_H
 #define LEAT_HISTORY_HISTORY_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text table: every key, value and name of a history once, as a number, so that equal texts are equal
- * numbers. Pair map: two numbers to one. Both only grow; no memory = abort.
+ * Text table: every key, value and name of a history once, as a number, so that equal texts are
+ * equal numbers. Pair map: two numbers to one. Both only grow; no memory = abort.
  */
 #ifndef LEAT_HISTORY_TEXT_TABLE_H
 #define LEAT_HISTORY_TEXT_TABLE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "content.h"
+#include "content_case.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Content: what the output of a stage must be. One model a kind; each walks what was received, marks
- * the inputs that show in it, and then walks the inputs: what is decided must show.
+ * Content: what the output of a stage must be. One model a kind; each walks what was received,
+ * marks the inputs that show in it, and then walks the inputs: what is decided must show.
  */
-#ifndef LEAT_HISTORY_CONTENT_H
-#define LEAT_HISTORY_CONTENT_H
+#ifndef LEAT_HISTORY_CONTENT_CASE_H
+#define LEAT_HISTORY_CONTENT_CASE_H
 
 #include "examine.h"
 
@@ -33,12 +33,12 @@ void content_each(struct content_case *on, size_t topic,
                                 void *context),
                   void *context);
 
-/** The output `side` of input `number` shows in `slot`: finds out whether it may, and notes it. False:
- * it showed before. */
+/** The output `side` of input `number` shows in `slot`: finds out whether it may, and notes it.
+ * False: it showed before. */
 bool content_show(struct content_case *on, size_t side, size_t number, const struct slot *slot);
-/** The same, where it does not matter in which slot: an output between is missing, and was found. */
+/** The same without asking: what is wrong with it was found already. */
 void content_pass(struct content_case *on, size_t side, size_t number);
-/** What must show and does not. `missing` says whether the lot of an input was found already. */
+/** Finds what must show and does not. */
 void content_expect(struct content_case *on);
 /** A key lives in one partition of a topic. */
 void content_home(struct content_case *on, size_t topic, const struct slot *slot);
