@@ -31,12 +31,13 @@ static enum status require_ends(const struct slots *slots, struct error *error)
         }
     }
     for (size_t i = 0; i < slots->count; i++) {
-        const struct slot *slot = &slots->items[i];
-        if (slots->ends[slot->place] == NO_OFFSET && (slots->followed[slot->place])) {
+        uint32_t place = slots->items[i].place;
+        if (slots->ends[place] == NO_OFFSET &&
+            slots_is_output(history, history->places[place].topic)) {
             return error_set(error, STATUS_BAD_CONFIG, ERROR_CONFIG,
                              "no \"end\" of %s, which has records; without it a lost tail cannot "
                              "be seen",
-                             label_place(history, slot->place).text);
+                             label_place(history, place).text);
         }
     }
     return STATUS_OK;

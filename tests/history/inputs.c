@@ -191,8 +191,8 @@ static void compare_sends(struct gathering *on, uint32_t topic)
         balance->ok += entry->outcome == OUTCOME_OK ? 1 : 0;
         balance->unknown += entry->outcome == OUTCOME_UNKNOWN ? 1 : 0;
         balance->failed += entry->outcome == OUTCOME_FAILED ? 1 : 0;
-        balance->placed =
-            balance->placed && (entry->outcome != OUTCOME_OK || entry->offset != NO_OFFSET);
+        bool placed = entry->offset != NO_OFFSET && on->slots->ends[entry->place] != NO_OFFSET;
+        balance->placed = balance->placed && (entry->outcome != OUTCOME_OK || placed);
     }
     for (size_t i = 0; sent && i < numbers.count; i++) {
         judge_balance(on, &balances[i]);

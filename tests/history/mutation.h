@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mutation: one wrong thing done to a clean history, and the classes of anomaly of which at least one
- * must then be found. The harmless ones must stay clean.
+ * Mutation: one wrong thing done to a clean history, and the classes of anomaly of which at least
+ * one must then be found. The harmless ones must stay clean.
  */
 #ifndef LEAT_HISTORY_MUTATION_H
 #define LEAT_HISTORY_MUTATION_H
