@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Life: an instance of the application from its start to its end, in this process, as
+ * `topology run` lives it but for signals and threads: the broker opened, topics prepared, one
+ * worker run.
+ */
+#ifndef LEAT_SWEEP_LIFE_H
+#define LEAT_SWEEP_LIFE_H
+
+#include "base/status.h"
+#include "broker/broker.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define LIFE_APPLICATION "app"
+#define LIFE_CHANGELOG "app-in-changelog"
+
+struct life {
+    const char *folder;   /* holds broker/ and state/ */
+    const char *instance; /* "a" or "b" */
+    bool until_end, fast;
+    int flush_ms;
+    atomic_int stop;
+};
+
+/** STATUS_OK: it ended as it was asked to. */
+enum status life_run(struct life *life, struct error *error);
+
+/** The embedded broker of a case, not wrapped. */
+struct broker *life_open_broker(const char *folder);
+/** Makes the topics. */
+void life_make_topics(const char *folder);
+/** Appends the records [from, to) of every partition. */
+void life_feed(const char *folder, int from, int to);
+
+#endif
