@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command run: loads a topology and runs it until a signal, the end or a failure. */
 #include "cli/cli.h"
+#include "cli/stop.h"
 #include "engine/program.h"
 #include "engine/runtime.h"
 
@@ -45,6 +46,7 @@ static int run_main(const struct command_line *line)
         return command_usage(line, "--stats-interval expects a duration like \"10s\", found \"%s\"",
                              interval);
     }
+    stop_at_once(); /* until the runtime takes the signals: a broker may be waited for */
     enum status status = command_config(line, 0, &config, &error);
     status = status == STATUS_OK ? program_load(config, &program, &error) : status;
     status = status == STATUS_OK ? command_broker(config, &broker, &error) : status;

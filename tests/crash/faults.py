@@ -429,6 +429,15 @@ def no_broker_at_the_start_is_named(test):
     expect_text(text, "127.0.0.1:9")
 
 
+@fault("local", "kafka")
+def a_stop_before_the_broker_answers_is_a_stop(test):
+    application = Counting(test, topics=False).application
+    application.broker = "kafka:127.0.0.1:9"
+    instance = application.start("a")
+    wait_until(lambda: "127.0.0.1:9" in instance.text(), 30, "it tries to connect")
+    instance.terminate(2)
+
+
 # ---- Operators and files ----
 
 def refused(test, make, *words):
@@ -552,8 +561,7 @@ def run_one(name, broker, kafka, keep):
             application.close(keep or failure is not None)
     print(f"{'FAILED' if failure else 'passed'}  {name} ({time.monotonic() - begin:.1f} s)", flush=True)
     if failure:
-        print(f"    {failure}\n    left in {', '.join(str(a.directory) for a in test.applications)}",
-              flush=True)
+        print(f"    {failure}\n    left in {', '.join(str(a.directory) for a in test.applications)}")
     return failure is None
 
 
@@ -572,10 +580,9 @@ def main():
     if options.list or not names:
         print("\n".join(known))
         return 0
-    for name in names:
-        if name not in known:
-            print(f"faults: no fault {name} on {options.broker}; see --list", file=sys.stderr)
-            return 2
+    for name in set(names) - set(known):
+        print(f"faults: no fault {name} on {options.broker}; see --list", file=sys.stderr)
+        return 2
     if "a_full_disk_stops_and_nothing_is_lost" in names:
         in_own_mount_namespace()
     kafka = Kafka(["log.retention.check.interval.ms=500"]) if own else None

@@ -29,6 +29,7 @@ FAULTS = {
 # Where a single kill wants to find its instance; it waits for that AIM_S at most. None = wherever it is.
 AIMS = [None, "start", "recovery", "recovery", "rebalance", "open", "open", "flushed", "offered", "decided"]
 AIM_S = 0.5
+WORKING = ["idle", "open", "flushed", "offered", "decided"]  # the phases of one that has tasks
 
 
 class Trial:
@@ -209,17 +210,17 @@ class Trial:
         if aim == "start":
             time.sleep(self.random.uniform(0, 0.03))
         elif aim:
-            name = self.first_seen(aim) or name
+            name = self.first_seen([aim]) or name
         else:
             time.sleep(self.random.uniform(0, 0.3))
         self.slay(name)
 
-    def first_seen(self, phase):
-        """An instance that is in this phase now; None if none is for AIM_S."""
+    def first_seen(self, phases):
+        """An instance that is in one of them now; None if none is for AIM_S."""
         end = time.monotonic() + AIM_S
         while time.monotonic() < end:
             for name, instance in self.running.items():
-                if name not in self.stopped and instance.phase() == phase:
+                if name not in self.stopped and instance.phase() in phases:
                     return name
             time.sleep(0.0003)
         return None
@@ -269,8 +270,9 @@ class Trial:
         self.stopped.discard(name)
 
     def stop_for(self, seconds):
-        name = self.pick()
-        if name in self.stopped:
+        """SIGSTOP to one that has work; False if none has."""
+        name = self.first_seen(WORKING)
+        if name is None:
             return False
         instance = self.running[name]
         self.hits[f"stopped in {instance.phase()}"] += 1
