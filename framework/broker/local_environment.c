@@ -2,21 +2,25 @@
 #include "broker/local_environment.h"
 
 #include "base/clock.h"
+#include "base/lmdb_check.h"
 #include "base/log.h"
 #include "broker/local_upkeep.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 enum {
     FORMAT_VERSION = 1,
     READERS = 2048,
     DATABASES = 8,
     FULL_DISK_SIZE = 1 << 20,
-    SLOW_LOCK_MS = 500 /* longer: nobody is given up for silence until all had time to renew */
+    WHOLE_SIZE = 64 << 20, /* up to here every page is looked at before the file is opened */
+    SLOW_LOCK_MS = 500     /* longer: nobody is given up for silence until all had time to renew */
 };
 
 /* 64 GiB of address space fails under TSan; where it fails otherwise a smaller map is tried. */
@@ -285,6 +289,56 @@ static enum status databases_open(struct local_environment *environment, MDB_txn
     return STATUS_OK;
 }
 
+/* The records are the bulk of a large log, and their batches have checksums. */
+static bool is_small(struct bytes name)
+{
+    return !bytes_equal(name, bytes_of("log"));
+}
+
+static enum status file_check(const struct local_environment *environment, int file,
+                              struct error *error)
+{
+    ensure(file >= 0);
+    struct lmdb_facts facts = {0};
+    const struct lmdb_file judged = {file, "local broker", environment->directory};
+    enum status status = lmdb_check_meta(&judged, &facts, error);
+    if (status == STATUS_OK) {
+        bool whole = facts.file_size <= WHOLE_SIZE || facts.file_size < facts.claimed_size;
+        status = lmdb_check_tree(&judged, whole ? NULL : is_small, &facts, error);
+    }
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+        struct error own = *error;
+        return error_set(error, status, own.code,
+                         "%s; put back a copy of the directory, or delete it to begin with an "
+                         "empty log",
+                         own.text);
+    }
+    return STATUS_OK;
+}
+
+/* LMDB maps the file and trusts it, so a damaged one would end the process with a signal. Judged
+ * under the writers' lock: no page changes meanwhile. */
+static enum status file_admit(struct local_environment *environment, struct error *error)
+{
+    ensure(environment->env == NULL);
+    char *path = memory_format("%s/%s", environment->directory, LMDB_FILE);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int reason = errno;
+    free(path);
+    if (file < 0) {
+        return reason == ENOENT ? STATUS_OK : local_failed(environment, reason, "open", error);
+    }
+    int64_t waited_ms = 0;
+    enum status status =
+        local_lock_take(&environment->lock, LOCAL_WRITE_TIMEOUT_MS, &waited_ms, error);
+    if (status == STATUS_OK) {
+        status = file_check(environment, file, error);
+        local_lock_release(&environment->lock);
+    }
+    (void)close(file);
+    return status;
+}
+
 static enum status map_open(struct local_environment *environment, struct error *error)
 {
     int result = 0;
@@ -334,6 +388,9 @@ static enum status environment_create(const char *directory, const struct stat *
     environment->directory = memory_text(directory);
     ensure(pthread_rwlock_init(&environment->gate, NULL) == 0);
     enum status status = local_lock_open(&environment->lock, directory, error);
+    if (status == STATUS_OK) {
+        status = file_admit(environment, error);
+    }
     if (status == STATUS_OK) {
         status = map_open(environment, error);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store over LMDB: transactions, records, metadata. Opening is in store_lmdb_open.c, the check
- * of a file before that in store_lmdb_check.c, scans in store_lmdb_scan.c, keys beyond LMDB's limit
+ * of a file before that in base/lmdb_check.h, scans in store_lmdb_scan.c, keys beyond LMDB's limit
  * in store_lmdb_long.c; the layout and the invariants are in store_lmdb.h.
  *
  * What this unit is not: it knows nothing of topics, stamps or offsets; it locks no folder.

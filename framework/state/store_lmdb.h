@@ -18,6 +18,7 @@
 #ifndef LEAT_STATE_STORE_LMDB_H
 #define LEAT_STATE_STORE_LMDB_H
 
+#include "base/lmdb_check.h"
 #include "state/store.h"
 
 #include <lmdb.h>
@@ -31,10 +32,7 @@ enum {
     LMDB_MARK = 0x01
 };
 
-#define LMDB_METADATA "=metadata"
 #define LMDB_LONG "=long"
-#define LMDB_SIZE "=size"
-#define LMDB_FILE "data.mdb"
 #define LMDB_LOCK_FILE "lock.mdb"
 
 struct lmdb_table {
@@ -87,14 +85,6 @@ struct lmdb_store {
     int64_t readers_checked_us;
 };
 
-/** The size and root facts of a file that store_lmdb_check.c found sound. */
-struct lmdb_facts {
-    uint64_t file_size;
-    uint64_t claimed_size; /* what the meta page says the pages reach to */
-    uint64_t stored_size;  /* "=size"; 0 if there is none */
-    uint32_t page_size;
-};
-
 /* store_lmdb.c */
 
 /** Fills `error` from an LMDB code other than MDB_NOTFOUND. */
@@ -119,17 +109,6 @@ int lmdb_find_new_tables(struct lmdb_store *store);
 struct lmdb_table *lmdb_table_add(struct lmdb_store *store, const char *name, MDB_dbi dbi);
 /** Closes the environment and frees the store; no transaction is open but the reader. */
 void lmdb_finish(struct lmdb_store *store);
-
-/* store_lmdb_check.c: reads through the descriptor and never through a map, so that no damage can
- * crash it. */
-
-/** Both meta pages. STATUS_NOT_FOUND: the file is empty. ERROR_CORRUPT. */
-enum status lmdb_check_meta(int file, const char *path, struct lmdb_facts *facts,
-                            struct error *error);
-/** The tree of databases, the metadata, and each table's root; `deep`: every page that can be
- * reached. */
-enum status lmdb_check_tree(int file, const char *path, bool deep, struct lmdb_facts *facts,
-                            struct error *error);
 
 /* store_lmdb_long.c */
 

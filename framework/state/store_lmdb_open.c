@@ -3,7 +3,7 @@
  * Opening an environment, for the one writer and for readers beside it.
  *
  * Invariants
- *  - Nothing is mapped before the file has passed store_lmdb_check.c, so damage ends in
+ *  - Nothing is mapped before the file has passed base/lmdb_check.h, so damage ends in
  * ERROR_CORRUPT and not in a signal; a reader checks under a snapshot, which keeps the writer from
  * reusing the pages it reads.
  *  - All databases of the file are open before the first transaction: one opened in a transaction
@@ -301,23 +301,30 @@ static enum status truncated(const char *path, const struct lmdb_facts *facts, s
                      (unsigned long long)facts->file_size, (unsigned long long)facts->stored_size);
 }
 
+/* What an open looks at whole: of the other tables the root page. */
+static bool is_metadata(struct bytes name)
+{
+    return bytes_equal(name, bytes_of(LMDB_METADATA));
+}
+
 /* R2: judges the file, and makes a legally short one as long as its meta page says. */
 static enum status admit(struct lmdb_store *store, int file, struct lmdb_facts *facts,
                          struct error *error)
 {
     ensure(!store->read_only && file >= 0);
-    enum status status = lmdb_check_meta(file, store->path, facts, error);
+    const struct lmdb_file judged = {file, "store", store->path};
+    enum status status = lmdb_check_meta(&judged, facts, error);
     if (status != STATUS_OK) {
         return status;
     }
-    status = lmdb_check_tree(file, store->path, false, facts, error);
+    status = lmdb_check_tree(&judged, is_metadata, facts, error);
     if (status == STATUS_OK && facts->file_size < facts->stored_size) {
         status = truncated(store->path, facts, error);
     }
     if (status != STATUS_OK || facts->file_size >= facts->claimed_size) {
         return status;
     }
-    status = lmdb_check_tree(file, store->path, true, facts, error);
+    status = lmdb_check_tree(&judged, NULL, facts, error);
     if (status == STATUS_OK && ftruncate(file, (off_t)facts->claimed_size) != 0) {
         /* A size that no file can have was never that of this store. */
         status = system_failed(store, errno == EFBIG ? MDB_CORRUPTED : errno, "extending", error);
@@ -384,14 +391,15 @@ static enum status admit_reader(struct lmdb_store *store, int file, struct lmdb_
                                 struct error *error)
 {
     ensure(store->read_only && store->reading);
-    enum status status = lmdb_check_tree(file, store->path, false, facts, error);
+    const struct lmdb_file judged = {file, "store", store->path};
+    enum status status = lmdb_check_tree(&judged, is_metadata, facts, error);
     if (status == STATUS_OK && facts->file_size < facts->stored_size) {
         status = truncated(store->path, facts, error);
     }
     /* A living writer has judged the file when it opened it. */
     if (status == STATUS_OK && facts->file_size < facts->claimed_size &&
         !writer_lives(store->path)) {
-        status = lmdb_check_tree(file, store->path, true, facts, error);
+        status = lmdb_check_tree(&judged, NULL, facts, error);
     }
     return status;
 }
@@ -400,7 +408,8 @@ static enum status open_snapshot(struct lmdb_store *store, int file, struct erro
 {
     ensure(store->read_only && store->env == NULL);
     struct lmdb_facts facts = {0};
-    enum status status = lmdb_check_meta(file, store->path, &facts, error);
+    enum status status =
+        lmdb_check_meta(&(struct lmdb_file){file, "store", store->path}, &facts, error);
     if (status != STATUS_OK) {
         return status;
     }

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Judges an LMDB file without LMDB: LMDB trusts its pages, and a damaged or truncated file would
- * end the process with a signal. Everything is read with pread and bounds-checked, so nothing here
- * can.
- *
- * What it is not: a proof of the values, for which LMDB 0.9 keeps no checksums. It covers LMDB's
- * data version 1 (all of 0.9) in the machine's own byte order; another version is refused, as LMDB
- * does.
- *
- * Usual depth: both meta pages, the tree of databases, the metadata, the root page of each table.
- * Deep: every page that can be reached, overflow pages and LMDB's own free list included.
+ * Everything is read with pread and bounds-checked. Usual depth: both meta pages, the tree of
+ * databases, some of these whole, of the others the root page. Deep: every page that can be
+ * reached, overflow pages and LMDB's own free list included.
  */
-#include "state/store_lmdb.h"
+#include "base/lmdb_check.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -59,25 +52,25 @@ _Static_assert(sizeof(struct disk_meta) == 136, "LMDB's MDB_meta");
 _Static_assert(sizeof(size_t) == 8, "the file format of 64-bit machines");
 
 struct check {
-    int file;
-    const char *path;
+    const struct lmdb_file *file;
     struct error *error;
     uint32_t page_size;
     uint64_t last_page, file_size;
     uint64_t visited; /* pages; more than the file has is a cycle */
-    bool deep;
+    bool (*whole)(struct bytes name);
     uint64_t stored_size;
 };
 
 /* Where in the file a walk is. */
-enum level { LEVEL_MAIN, LEVEL_METADATA, LEVEL_TABLE, LEVEL_FREE };
+enum level { LEVEL_MAIN, LEVEL_METADATA, LEVEL_TABLE, LEVEL_ROOT };
 
 static enum status damaged(const struct check *check, const char *what, uint64_t page)
 {
-    ensure(check->path != NULL && what != NULL);
+    ensure(check->file->path != NULL && what != NULL);
     return error_set(check->error, STATUS_FATAL, ERROR_CORRUPT,
-                     "store %s cannot be trusted: %s (page %llu of %llu)", check->path, what,
-                     (unsigned long long)page, (unsigned long long)check->last_page + 1);
+                     "%s %s cannot be trusted: %s (page %llu of %llu)", check->file->kind,
+                     check->file->path, what, (unsigned long long)page,
+                     (unsigned long long)check->last_page + 1);
 }
 
 /* Reads exactly `size` bytes; false if the file ends before, or cannot be read. */
@@ -166,20 +159,20 @@ static bool newest_meta(int file, struct disk_meta *meta)
     return false;
 }
 
-enum status lmdb_check_meta(int file, const char *path, struct lmdb_facts *facts,
+enum status lmdb_check_meta(const struct lmdb_file *file, struct lmdb_facts *facts,
                             struct error *error)
 {
     struct stat stat;
     struct disk_meta meta;
-    ensure(file >= 0 && facts != NULL);
-    if (fstat(file, &stat) == 0 && S_ISREG(stat.st_mode) && stat.st_size == 0) {
+    ensure(file->file >= 0 && facts != NULL);
+    if (fstat(file->file, &stat) == 0 && S_ISREG(stat.st_mode) && stat.st_size == 0) {
         return STATUS_NOT_FOUND;
     }
-    if (!newest_meta(file, &meta)) {
+    if (!newest_meta(file->file, &meta)) {
         return error_set(error, STATUS_FATAL, ERROR_CORRUPT,
-                         "store %s cannot be trusted: %s is no LMDB 0.9 file or is damaged at its "
+                         "%s %s cannot be trusted: %s is no LMDB 0.9 file or is damaged at its "
                          "begin",
-                         path, LMDB_FILE);
+                         file->kind, file->path, LMDB_FILE);
     }
     facts->page_size = meta.databases[0].pad;
     facts->claimed_size = (meta.last_page + 1) * facts->page_size;
@@ -201,7 +194,7 @@ static enum status check_overflow(struct check *check, uint64_t number, uint64_t
     ensure(page_size_sound(check->page_size));
     uint8_t header[PAGE_HEADER];
     if (number < 2 || number > check->last_page ||
-        !read_exactly(check->file, header, sizeof header, number * check->page_size)) {
+        !read_exactly(check->file->file, header, sizeof header, number * check->page_size)) {
         return damaged(check, "a large value lies beyond the end of the file", number);
     }
     uint64_t own;
@@ -231,8 +224,12 @@ static enum status check_named(struct check *check, struct bytes key, const uint
     if (!database_sound(&database, check->last_page)) {
         return damaged(check, "a table's entry is damaged", page);
     }
+    bool whole = check->whole == NULL || check->whole(key);
+    bool metadata = bytes_equal(key, bytes_of(LMDB_METADATA));
     return check_database(check, &database,
-                          bytes_equal(key, bytes_of(LMDB_METADATA)) ? LEVEL_METADATA : LEVEL_TABLE);
+                          !whole     ? LEVEL_ROOT
+                          : metadata ? LEVEL_METADATA
+                                     : LEVEL_TABLE);
 }
 
 static enum status check_leaf_node(struct check *check, const uint8_t *page, size_t offset,
@@ -310,13 +307,12 @@ static enum status check_page(struct check *check, uint64_t number, unsigned dep
     uint8_t *page = memory_allocate(check->page_size);
     enum status status = STATUS_OK;
     size_t count = 0;
-    if (!read_exactly(check->file, page, check->page_size, number * check->page_size)) {
+    if (!read_exactly(check->file->file, page, check->page_size, number * check->page_size)) {
         status = damaged(check, "a page lies beyond the end of the file", number);
     } else if (!page_sound(check, page, number, depth, &count)) {
         status = damaged(check, "a page is damaged", number);
     }
-    bool into = level == LEVEL_MAIN || level == LEVEL_METADATA || check->deep;
-    for (size_t i = 0; i < count && status == STATUS_OK && into; i++) {
+    for (size_t i = 0; i < count && status == STATUS_OK && level != LEVEL_ROOT; i++) {
         uint16_t offset;
         memcpy(&offset, page + PAGE_HEADER + i * sizeof offset, sizeof offset);
         if (offset < PAGE_HEADER || (uint32_t)offset + NODE_HEADER > check->page_size) {
@@ -341,14 +337,14 @@ static enum status check_database(struct check *check, const struct disk_databas
     return check_page(check, database->root, database->depth, level);
 }
 
-enum status lmdb_check_tree(int file, const char *path, bool deep, struct lmdb_facts *facts,
-                            struct error *error)
+enum status lmdb_check_tree(const struct lmdb_file *file, bool (*whole)(struct bytes name),
+                            struct lmdb_facts *facts, struct error *error)
 {
-    ensure(file >= 0 && facts != NULL);
+    ensure(file->file >= 0 && facts != NULL);
     struct disk_meta meta;
     struct stat stat;
-    struct check check = {.file = file, .path = path, .error = error, .deep = deep};
-    if (!newest_meta(file, &meta) || fstat(file, &stat) != 0) {
+    struct check check = {.file = file, .error = error, .whole = whole};
+    if (!newest_meta(file->file, &meta) || fstat(file->file, &stat) != 0) {
         return damaged(&check, "the meta pages are damaged", 0);
     }
     check.page_size = meta.databases[0].pad;
@@ -356,13 +352,14 @@ enum status lmdb_check_tree(int file, const char *path, bool deep, struct lmdb_f
     check.file_size = (uint64_t)stat.st_size;
     enum status status = check_database(&check, &meta.databases[1], LEVEL_MAIN);
     if (status == STATUS_OK) {
-        status = check_database(&check, &meta.databases[0], LEVEL_FREE);
+        status =
+            check_database(&check, &meta.databases[0], whole == NULL ? LEVEL_TABLE : LEVEL_ROOT);
     }
     if (status != STATUS_OK) {
         return status;
     }
     /* The size again, after the pages: a writer that lives makes the file longer, never shorter. */
-    if (fstat(file, &stat) != 0) {
+    if (fstat(file->file, &stat) != 0) {
         return damaged(&check, "its size cannot be read", 0);
     }
     facts->file_size = (uint64_t)stat.st_size;
