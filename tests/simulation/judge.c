@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "judge.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,4 +94,40 @@ void judge_all_read(struct judge *judge, const struct judge_lists *lists)
                        list->items[first > list->read ? first : list->read]);
         }
     }
+}
+
+/* ---- Chains ---- */
+
+bool judge_chain_expect(void *context, const struct broker_record *record)
+{
+    struct judge_lists *lists = context;
+    char name[JUDGE_TEXT_SIZE];
+    if (!judge_marked(record->value, CHAIN_BAD) && !judge_marked(record->value, CHAIN_REFUSED)) {
+        judge_copy(name, record->key);
+        judge_list_add(judge_list_of(lists, name), record->value);
+    }
+    return true;
+}
+
+bool judge_chain_check(void *context, const struct broker_record *record)
+{
+    struct judge_lists *lists = context;
+    struct judge *judge = lists->judge;
+    char name[JUDGE_TEXT_SIZE];
+    char value[JUDGE_TEXT_SIZE];
+    judge_copy(name, record->key);
+    judge_copy(value, record->value);
+    struct judge_list *list = judge_list_of(lists, name);
+    char expected[CHAIN_TEXT_SIZE] = "nothing more";
+    if (list->read < list->count) {
+        chain_next(list->state, list->items[list->read], strlen(list->items[list->read]));
+        memcpy(expected, list->state, sizeof expected);
+        list->read++;
+    }
+    if (strcmp(expected, value) != 0) {
+        judge_fail(judge, "%s/%d at offset %" PRId64 ": key %s is %s instead of %s", judge->to,
+                   (int)judge->partition, record->offset, name, value, expected);
+        return false;
+    }
+    return true;
 }

@@ -47,6 +47,11 @@ void judge_list_add(struct judge_list *list, struct bytes text);
 /** Whether everything expected has come. */
 void judge_all_read(struct judge *judge, const struct judge_lists *lists);
 
+/** Visitors of an input and of the output: each record is a link of its key's chain; the lists are
+ * the context. */
+bool judge_chain_expect(void *lists, const struct broker_record *record);
+bool judge_chain_check(void *lists, const struct broker_record *record);
+
 /* ---- judge_wall.c ---- */
 
 /** Expects the outputs of wall_chain_operator for the records of `topic`, beside the chains. */

@@ -72,17 +72,6 @@ static void check_copy(struct judge *judge, const char *from, const char *to)
 
 /* ---- Chains: every output of a key, and the state it leaves ---- */
 
-static bool add_key(void *context, const struct broker_record *record)
-{
-    struct judge_lists *lists = context;
-    char name[JUDGE_TEXT_SIZE];
-    if (!judge_marked(record->value, CHAIN_BAD) && !judge_marked(record->value, CHAIN_REFUSED)) {
-        judge_copy(name, record->key);
-        judge_list_add(judge_list_of(lists, name), record->value);
-    }
-    return true;
-}
-
 /** The timers of one input partition, as the oracle runs them. */
 struct timers {
     struct judge_lists *lists;
@@ -137,7 +126,7 @@ static bool add_timed(void *context, const struct broker_record *record)
     }
     fire_timers(timers);
     if (!judge_marked(record->value, CHAIN_BAD)) {
-        (void)add_key(timers->lists, record);
+        (void)judge_chain_expect(timers->lists, record);
         set_timer(timers, name, chain_timer_ms(record->timestamp_ms));
         fire_timers(timers);
     }
@@ -156,30 +145,11 @@ static void add_all_timed(struct judge_lists *lists, const char *topic)
     }
 }
 
-static bool check_chain(void *context, const struct broker_record *record)
+static bool check_output(void *context, const struct broker_record *record)
 {
     struct judge_lists *lists = context;
-    struct judge *judge = lists->judge;
-    char name[JUDGE_TEXT_SIZE];
-    char value[JUDGE_TEXT_SIZE];
-    judge_copy(name, record->key);
-    judge_copy(value, record->value);
-    if (judge->scenario->topology == TOPOLOGY_WALL && judge_wall_check(lists, record)) {
-        return true;
-    }
-    struct judge_list *list = judge_list_of(lists, name);
-    char expected[CHAIN_TEXT_SIZE] = "nothing more";
-    if (list->read < list->count) {
-        chain_next(list->state, list->items[list->read], strlen(list->items[list->read]));
-        memcpy(expected, list->state, sizeof expected);
-        list->read++;
-    }
-    if (strcmp(expected, value) != 0) {
-        judge_fail(judge, "%s/%d at offset %" PRId64 ": key %s is %s instead of %s", judge->to,
-                   (int)judge->partition, record->offset, name, value, expected);
-        return false;
-    }
-    return true;
+    bool wall = lists->judge->scenario->topology == TOPOLOGY_WALL;
+    return (wall && judge_wall_check(lists, record)) || judge_chain_check(lists, record);
 }
 
 static struct judge_lists *check_chains(struct judge *judge, const char *from, const char *to)
@@ -190,15 +160,15 @@ static struct judge_lists *check_chains(struct judge *judge, const char *from, c
     if (judge->scenario->topology == TOPOLOGY_TIMERS) {
         add_all_timed(lists, from);
     } else {
-        judge_read(judge, from, add_key, lists);
+        judge_read(judge, from, judge_chain_expect, lists);
     }
     if (judge->scenario->topology == TOPOLOGY_JOIN) {
-        judge_read(judge, "in2", add_key, lists);
+        judge_read(judge, "in2", judge_chain_expect, lists);
     }
     if (judge->scenario->topology == TOPOLOGY_WALL) {
         judge_wall_expect(lists, from);
     }
-    judge_read(judge, to, check_chain, lists);
+    judge_read(judge, to, check_output, lists);
     judge_all_read(judge, lists);
     return lists;
 }

@@ -6,7 +6,6 @@
 #include "sim_store.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,105 +15,6 @@ enum {
     STOP_MS = 90000,   /* a dead instance first comes back */
     SETTLE_MS = 700000 /* a dead owner's records block readers for its time-out */
 };
-
-static void fail(struct scenario *scenario, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static void fail(struct scenario *scenario, const char *format, ...)
-{
-    if (scenario->failure[0] == '\0') {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(scenario->failure, sizeof scenario->failure, format, arguments);
-        va_end(arguments);
-    }
-}
-
-/* ---- The life of a process ---- */
-
-struct life {
-    struct instance *instance;
-    struct worker *worker;
-    enum status status;
-    struct error error;
-};
-
-static void run_worker(struct life *life)
-{
-    struct scenario *scenario = life->instance->world->options.context;
-    life->status = worker_run(life->worker, &life->error);
-    worker_destroy(life->worker);
-    if (life->status != STATUS_OK) {
-        int running = 0; /* one fails, all stop */
-        (void)atomic_compare_exchange_strong(&scenario->processes[life->instance->index].stop,
-                                             &running, 1);
-    }
-}
-
-static void run_spawned(void *argument)
-{
-    run_worker(argument);
-}
-
-/* True: to be started again. */
-static bool judge_end(struct scenario *scenario, struct instance *instance, const struct life *life)
-{
-    struct process *process = &scenario->processes[instance->index];
-    if (life->status == STATUS_OK && process->asked) {
-        process->finished = true;
-        return false;
-    }
-    if (life->status == STATUS_FATAL && life->error.code == ERROR_FENCED) {
-        sim_note(scenario->world->sim, "exit 3: %s", life->error.text);
-        process->fencings++;
-        return true;
-    }
-    if (life->status == STATUS_FATAL && life->error.code == ERROR_DISK_FULL) {
-        sim_note(scenario->world->sim, "exit 1: %s", life->error.text);
-        marks_note(&scenario->marks, life->error.text);
-        return true; /* somebody makes room and starts it again */
-    }
-    fail(scenario, "instance %s stopped: %s (%s, status %d, %s:%d)", instance->name,
-         life->status == STATUS_OK ? "nobody asked it to" : life->error.text,
-         error_code_name(life->error.code), (int)life->status,
-         life->error.file == NULL ? "?" : life->error.file, life->error.line);
-    return false;
-}
-
-bool scenario_body(struct instance *instance)
-{
-    struct world *world = instance->world;
-    struct scenario *scenario = world->options.context;
-    struct process *process = &scenario->processes[instance->index];
-    struct life lives[WORLD_FIBER_LIMIT] = {0};
-    instance->broker = sim_broker_open(world->cluster, &world->options.settings);
-    atomic_store(&process->stop, process->asked ? 1 : 0);
-    for (uint32_t i = scenario->workers; i-- > 0;) {
-        struct worker_options options = {.program = &process->program,
-                                         .broker = instance->broker,
-                                         .clock = &instance->clock.clock,
-                                         .seed = scenario->seed * 1000 + instance->index * 100 +
-                                                 instance->starts + i * 7919,
-                                         .index = i,
-                                         .stop = &process->stop,
-                                         .topics = scenario->facts,
-                                         .topic_count = scenario->fact_count,
-                                         .store_open = sim_store_open};
-        lives[i].instance = instance;
-        worker_create(&options, &lives[i].worker);
-        if (i > 0) {
-            world_spawn(instance, run_spawned, &lives[i]);
-        }
-    }
-    run_worker(&lives[0]);
-    while (!world_alone(instance)) {
-        sim_wait_us(world->sim, 1000);
-    }
-    uint32_t first = 0; /* that failed, as in the runtime */
-    while (first + 1 < scenario->workers && lives[first].status == STATUS_OK) {
-        first++;
-    }
-    return judge_end(scenario, instance, &lives[first]);
-}
 
 /* ---- The run ---- */
 
@@ -170,12 +70,12 @@ static bool all_fired(struct scenario *scenario)
     return scenario->pending.count == 0;
 }
 
-static bool settled(struct world *world)
+bool scenario_settled(struct world *world)
 {
     return sim_cluster_settled(world->cluster);
 }
 
-static bool processed(struct world *world)
+bool scenario_processed(struct world *world)
 {
     struct scenario *scenario = world->options.context;
     if (scenario->failure[0] != '\0') {
@@ -184,25 +84,20 @@ static bool processed(struct world *world)
     return scenario->fed == scenario->records && read_to_end(scenario, "in") &&
            (scenario->topology != TOPOLOGY_JOIN || read_to_end(scenario, "in2")) &&
            (scenario->topology != TOPOLOGY_REGROUP ||
-            (settled(world) && read_to_end(scenario, "app-by_key-repartition"))) &&
+            (scenario_settled(world) && read_to_end(scenario, "app-by_key-repartition"))) &&
            (scenario->topology != TOPOLOGY_WALL || all_fired(scenario));
+}
+
+static bool all_fed(struct world *world)
+{
+    struct scenario *scenario = world->options.context;
+    return scenario->fed == scenario->records || scenario->failure[0] != '\0';
 }
 
 static bool never(struct world *world)
 {
     struct scenario *scenario = world->options.context;
     return scenario->failure[0] != '\0';
-}
-
-static bool all_stopped(struct world *world)
-{
-    struct scenario *scenario = world->options.context;
-    for (uint32_t i = 0; i < world->options.instance_count; i++) {
-        if (!scenario->processes[i].finished) {
-            return scenario->failure[0] != '\0';
-        }
-    }
-    return true;
 }
 
 /* I5: one healthy instance is enough, whatever the others left behind when they died. */
@@ -221,6 +116,34 @@ static void leave_one(struct scenario *scenario)
     }
 }
 
+/* --until-end, by one instance alone: it ends by itself when the group has committed all that was
+   there when it began. Then the others come back. */
+static void run_to_end(struct scenario *scenario)
+{
+    struct world *world = scenario->world;
+    uint32_t count = world->options.instance_count;
+    uint32_t chosen = (uint32_t)sim_below(world->sim, count);
+    struct process *process = &scenario->processes[chosen];
+    scenario_stop(scenario);
+    (void)world_run(world, HEAL_MS, all_fed);
+    scenario_note_ends(scenario);
+    process->until_end = true;
+    if (!scenario_probe(scenario, chosen, HEAL_MS)) {
+        scenario_fail(scenario, "a run with --until-end does not end");
+    } else if (process->status != STATUS_OK) {
+        scenario_fail(scenario, "a run with --until-end ends with: %s", process->error.text);
+    } else if (!read_to_end(scenario, "in") ||
+               (scenario->topology == TOPOLOGY_JOIN && !read_to_end(scenario, "in2"))) {
+        scenario_fail(scenario, "a run with --until-end ended before the end");
+    }
+    process->until_end = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!scenario->lonely || i == chosen) {
+            scenario_start(scenario, i);
+        }
+    }
+}
+
 static void run_phases(struct scenario *scenario, struct verdict *verdict)
 {
     struct world *world = scenario->world;
@@ -231,25 +154,25 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
     }
     world_heal(world);
     int64_t healed_us = sim_now_us(world->sim);
-    if (!world_run(world, HEAL_MS, processed)) {
-        fail(scenario,
-             "no progress: %d of %d records fed, not all processed %d s after everything "
-             "healed",
-             (int)scenario->fed, (int)scenario->records, HEAL_MS / 1000);
+    if (scenario->until_end) {
+        run_to_end(scenario);
+    }
+    if (!world_run(world, HEAL_MS, scenario_processed)) {
+        scenario_fail(scenario,
+                      "no progress: %d of %d records fed, not all processed %d s after everything "
+                      "healed",
+                      (int)scenario->fed, (int)scenario->records, HEAL_MS / 1000);
     }
     verdict->heal_ms = (sim_now_us(world->sim) - healed_us) / 1000;
-    for (uint32_t i = 0; i < world->options.instance_count; i++) {
-        scenario->processes[i].asked = true;
-        atomic_store(&scenario->processes[i].stop, 1);
-    }
-    if (!world_run(world, STOP_MS, all_stopped)) {
-        fail(scenario, "an instance does not stop");
-    }
-    if (!world_run(world, SETTLE_MS, settled)) {
-        fail(scenario, "a transaction never ends");
+    scenario_stop(scenario);
+    if (!world_run(world, SETTLE_MS, scenario_settled)) {
+        scenario_fail(scenario, "a transaction never ends");
     }
     if (scenario->failure[0] == '\0') {
         oracle_judge(scenario);
+    }
+    if (scenario->failure[0] == '\0' && scenario->epilogue != EPILOGUE_NONE) {
+        epilogue_run(scenario);
     }
 }
 

@@ -32,6 +32,21 @@ struct process {
     bool asked; /* to stop, by us; else a failing worker stops the others */
     bool finished;
     int64_t fencings; /* exits 3 */
+    bool until_end;
+    enum continue_from continue_from;
+    bool probed;        /* its end is what is looked at, whatever it is: */
+    enum status status; /* how it ended */
+    struct error error;
+};
+
+/* What somebody does to the topics when all is over, and what a run must then say. */
+enum epilogue {
+    EPILOGUE_NONE,
+    EPILOGUE_CHANGELOG, /* it is deleted and made anew, empty */
+    EPILOGUE_OFFSETS,   /* a tool sets the group's offset of one partition back */
+    EPILOGUE_RETENTION, /* records are deleted before they were read */
+    EPILOGUE_FOREIGN,   /* the changelog is another application's */
+    EPILOGUE_KINDS
 };
 
 struct scenario {
@@ -43,7 +58,9 @@ struct scenario {
     uint32_t workers; /* of each instance */
     int64_t transaction_ms, faults_ms;
     int64_t tombstone_ms; /* delete.retention.ms of changelogs, where compaction heeds it; 0 = no */
-    bool static_membership, bad_records, lonely, schedules, fast, compacts;
+    bool static_membership, bad_records, lonely, schedules, fast, compacts, until_end;
+    enum epilogue epilogue;
+    int64_t ends[2][16]; /* of the sources' partitions, for until_end */
     const char *directory;
     struct world *world;
     struct process processes[WORLD_INSTANCE_LIMIT];
@@ -72,15 +89,42 @@ struct verdict {
 /** Runs the seed to its end. `directory` is an empty folder of its own, on a fast file system. */
 void scenario_run(uint64_t seed, const char *directory, bool verbose, struct verdict *verdict);
 
+/* ---- scenario.c ---- */
+
+/** All input is fed and processed, as far as the committed offsets say. */
+bool scenario_processed(struct world *world);
+bool scenario_settled(struct world *world);
+
 /* ---- scenario_setup.c ---- */
 
 /** Makes all choices of the seed, the world and the programs. */
 void scenario_set_up(struct scenario *scenario, bool verbose);
-void scenario_make_program(struct scenario *scenario, struct process *process,
-                           const char *instance);
 void scenario_free_program(struct process *process);
+/** `count` more records come in. */
+void scenario_feed_more(struct scenario *scenario, int32_t count);
+/** Tells the processes that start from now on where the sources end. */
+void scenario_note_ends(struct scenario *scenario);
+
+/* ---- scenario_life.c ---- */
+
+/** Notes why the seed fails; the first reason counts. */
+void scenario_fail(struct scenario *scenario, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /** The life of a process: all its workers, until they are asked to stop or one fails. */
 bool scenario_body(struct instance *instance);
+/** Starts a process that has ended. */
+void scenario_start(struct scenario *scenario, uint32_t index);
+bool scenario_all_stopped(struct world *world);
+/** Asks all to stop and waits until they have. */
+void scenario_stop(struct scenario *scenario);
+/** Starts a process while all are stopped, and waits for its end, which is told in it; false if it
+ * does not end by itself. */
+bool scenario_probe(struct scenario *scenario, uint32_t index, int64_t limit_ms);
+
+/* ---- epilogue.c ---- */
+
+/** After everything was judged: see enum epilogue. */
+void epilogue_run(struct scenario *scenario);
 
 /* ---- oracle.c ---- */
 

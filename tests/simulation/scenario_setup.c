@@ -65,7 +65,7 @@ static char *topology_text(struct scenario *scenario, const char *instance)
     return result;
 }
 
-void scenario_make_program(struct scenario *scenario, struct process *process, const char *instance)
+static void make_program(struct scenario *scenario, struct process *process, const char *instance)
 {
     struct error error;
     char *text = topology_text(scenario, instance);
@@ -154,6 +154,29 @@ static void feed(void *subject, uint64_t number)
     if (scenario->fed < scenario->records) {
         int64_t mean_us = (int64_t)scenario->faults_ms * 400 * scenario->burst / scenario->records;
         sim_at(sim, sim_now_us(sim) + sim_between(sim, 0, 2 * mean_us), feed, scenario, 0);
+    }
+}
+
+void scenario_feed_more(struct scenario *scenario, int32_t count)
+{
+    scenario->records += count;
+    sim_at(scenario->world->sim, sim_now_us(scenario->world->sim), feed, scenario, 0);
+}
+
+void scenario_note_ends(struct scenario *scenario)
+{
+    static const char *const sources[] = {"in", "in2"};
+    for (size_t i = 0; i < scenario->fact_count; i++) {
+        struct topic_facts *facts = &scenario->facts[i];
+        for (size_t s = 0; s < 2; s++) {
+            if (strcmp(facts->topic, sources[s]) != 0) {
+                continue;
+            }
+            for (int32_t p = 0; p < facts->partition_count; p++) {
+                scenario->ends[s][p] = sim_log_end(scenario->world->cluster, sources[s], p);
+            }
+            facts->ends = scenario->ends[s];
+        }
     }
 }
 
@@ -279,6 +302,9 @@ static void choose_shape(struct scenario *scenario)
     scenario->static_membership = one_in(scenario, 2);
     scenario->bad_records = one_in(scenario, 3);
     scenario->lonely = one_in(scenario, 3);
+    scenario->until_end = one_in(scenario, 5);
+    scenario->epilogue =
+        one_in(scenario, 3) ? (enum epilogue)below(scenario, EPILOGUE_KINDS) : EPILOGUE_NONE;
     scenario->fast = one_in(scenario, 3);
     scenario->schedules = one_in(scenario, 2);
     scenario->workers = one_in(scenario, 2) ? 1 : 1 + (uint32_t)below(scenario, 3);
@@ -305,8 +331,7 @@ void scenario_set_up(struct scenario *scenario, bool verbose)
     struct error error;
     ensure(plugin_adopt(choose_operator(scenario), "chain", &scenario->chain, &error) == STATUS_OK);
     for (uint32_t i = 0; i < options.instance_count; i++) {
-        scenario_make_program(scenario, &scenario->processes[i],
-                              scenario->world->instances[i].name);
+        make_program(scenario, &scenario->processes[i], scenario->world->instances[i].name);
     }
     add_topic(scenario, "in", scenario->partitions, false);
     add_topic(scenario, "out", scenario->partitions, false);

@@ -160,6 +160,14 @@ static void start_instance(void *subject, uint64_t number)
     instance->fiber_count = 1;
 }
 
+void world_revive(struct instance *instance)
+{
+    struct sim *sim = instance->world->sim;
+    ensure(instance->fiber_count == 0);
+    instance->stopped = false;
+    sim_at(sim, sim_now_us(sim), start_instance, instance, instance->starts);
+}
+
 void world_spawn(struct instance *instance, void (*body)(void *), void *argument)
 {
     ensure(instance->fiber_count > 0 && instance->fiber_count < WORLD_FIBER_LIMIT);

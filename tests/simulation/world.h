@@ -76,6 +76,8 @@ void world_heal(struct world *world);
 bool world_run(struct world *world, int64_t limit_ms, bool (*done)(struct world *world));
 /** It dies, if it lives, and does not come back. */
 void world_retire(struct instance *instance);
+/** It starts again after its body returned for good, or it was retired. */
+void world_revive(struct instance *instance);
 void world_crash(struct instance *instance, int64_t restart_ms);
 /** Another fiber of the running instance's process. */
 void world_spawn(struct instance *instance, void (*body)(void *), void *argument);
