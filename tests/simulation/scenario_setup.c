@@ -265,6 +265,21 @@ static struct world_faults choose_instance_faults(struct scenario *scenario)
     return faults;
 }
 
+/* Deletions vanish from the changelog while a store is away: long absences, time that passes, and
+   clocks that are right, since they measure both. */
+static void age_tombstones(struct scenario *scenario, struct world_options *options)
+{
+    options->faults.tombstone_ms = scenario->tombstone_ms;
+    options->faults.compact_ms = 500 + (int64_t)below(scenario, 3000);
+    options->faults.rebalance_ms =
+        one_in(scenario, 2) ? 15000 + (int64_t)below(scenario, 30000) : 0;
+    options->faults.shuffle = true;
+    options->instance_faults.jump = 0;
+    options->instance_faults.crash = 4;
+    options->instance_faults.restart_ms = 80000;
+    options->instance_faults.points *= 3;
+}
+
 static struct world_options choose_world(struct scenario *scenario, bool verbose)
 {
     struct world_options options = {.seed = scenario->seed,
@@ -279,7 +294,9 @@ static struct world_options choose_world(struct scenario *scenario, bool verbose
                                     .body = scenario_body,
                                     .context = scenario,
                                     .verbose = verbose};
-    if (scenario->topology == TOPOLOGY_WALL && one_in(scenario, 2)) {
+    if (scenario->tombstone_ms > 0) {
+        age_tombstones(scenario, &options);
+    } else if (scenario->topology == TOPOLOGY_WALL && one_in(scenario, 2)) {
         options.faults.rebalance_ms = 1000 + (int64_t)below(scenario, 4000);
         options.faults.shuffle = !one_in(scenario, 4);
     }
@@ -299,6 +316,10 @@ static void choose_shape(struct scenario *scenario)
     scenario->records = 200 + (int32_t)below(scenario, 600);
     scenario->burst = one_in(scenario, 3) ? 100 : 20;
     scenario->faults_ms = 40000;
+    if (scenario->topology == TOPOLOGY_WALL && one_in(scenario, 6)) {
+        scenario->tombstone_ms = 40000;
+        scenario->faults_ms = 150000;
+    }
     scenario->static_membership = one_in(scenario, 2);
     scenario->bad_records = one_in(scenario, 3);
     scenario->lonely = one_in(scenario, 3);

@@ -17,7 +17,12 @@ static void compact_any(void *subject, uint64_t number)
     }
     for (size_t i = 0; number > 0 && i < cluster->topic_count; i++) {
         if (cluster->topics[i]->facts.compacted && sim_chance(sim, 5000)) {
-            sim_compact(cluster, cluster->topics[i]->name, true);
+            const char *name = cluster->topics[i]->name;
+            if (cluster->faults.tombstone_ms > 0) {
+                sim_compact_aged(cluster, name, cluster->faults.tombstone_ms);
+            } else {
+                sim_compact(cluster, name, true);
+            }
         }
     }
     sim_at(sim, sim_now_us(sim) + sim_between(sim, 1, 2 * cluster->faults.compact_ms * 1000),

@@ -35,6 +35,7 @@ struct sim_faults {
                              never */
     int64_t rebalance_ms; /* mean time between rebalances without a reason; 0 = never */
     int64_t compact_ms;   /* mean time between compactions of a compacted topic; 0 = never */
+    int64_t tombstone_ms; /* how long they keep deletions (delete.retention.ms); 0 = for ever */
     int64_t cut_ms;  /* mean time between cuts of the network of one process or, rarely, of all; 0 =
                        never */
     int64_t scan_ms; /* how often transactions are checked for their time-out; 0 = 10 s */
@@ -93,6 +94,9 @@ bool sim_fence(struct sim_cluster *cluster, const char *transactional_id);
 /** Keeps the last record of each key below the stable end, drops what was aborted; with
  * `tombstones` false drops deletions too. The last two records of a log stay. */
 void sim_compact(struct sim_cluster *cluster, const char *topic, bool tombstones);
+/** The same, as Kafka does it: a deletion stays for that long after the first compaction that came
+ * by. */
+void sim_compact_aged(struct sim_cluster *cluster, const char *topic, int64_t tombstone_ms);
 /** Deletes what lies below `before`. */
 void sim_retain(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t before);
 

@@ -118,6 +118,7 @@ int64_t sim_partition_append(struct sim_partition *partition, struct sim_record 
             memory_resize(partition->records, partition->capacity * sizeof(struct sim_record *));
     }
     record->offset = partition->end++;
+    record->serial = record->owner == NULL ? 0 : record->owner->serial;
     partition->records[partition->count++] = record;
     if (record->state == RECORD_OPEN && !sim_partition_open_for(partition, record->owner)) {
         partition->opens =
@@ -298,27 +299,50 @@ static bool has_newer(const struct sim_partition *log, size_t at, int64_t stable
     return false;
 }
 
-static void compact_partition(struct sim_partition *log, bool tombstones)
+/* Whether a deletion has been there for long enough; the first compaction starts its time. */
+static bool is_old(struct sim_record *record, int64_t now_us, int64_t age_us)
+{
+    if (record->value.data != NULL || age_us == INT64_MAX) {
+        return false;
+    }
+    if (record->horizon_us == 0) {
+        record->horizon_us = now_us + age_us;
+    }
+    return now_us >= record->horizon_us;
+}
+
+/* `age_us`: how long deletions stay; INT64_MAX = for ever. */
+static void compact_partition(struct sim_partition *log, int64_t now_us, int64_t age_us)
 {
     int64_t stable = sim_partition_stable(log);
     for (size_t i = 0; i + 2 < log->count; i++) {
         struct sim_record *record = log->records[i];
         bool keep = record->hidden || record->offset >= stable;
         if (!keep && record->kind == RECORD_DATA && record->state == RECORD_COMMITTED) {
-            keep = !has_newer(log, i, stable) && (tombstones || record->value.data != NULL);
+            keep = !has_newer(log, i, stable) && !is_old(record, now_us, age_us);
         }
         record->hidden = record->hidden || !keep;
     }
 }
 
-void sim_compact(struct sim_cluster *cluster, const char *topic, bool tombstones)
+static void compact(struct sim_cluster *cluster, const char *topic, int64_t age_us)
 {
     struct sim_topic *found = sim_topic_find(cluster, topic);
     ensure(found != NULL);
     for (int32_t i = 0; i < found->facts.partition_count; i++) {
-        compact_partition(&found->partitions[i], tombstones);
+        compact_partition(&found->partitions[i], sim_now_us(cluster->sim), age_us);
     }
     sim_touch(cluster->sim);
+}
+
+void sim_compact(struct sim_cluster *cluster, const char *topic, bool tombstones)
+{
+    compact(cluster, topic, tombstones ? INT64_MAX : 0);
+}
+
+void sim_compact_aged(struct sim_cluster *cluster, const char *topic, int64_t tombstone_ms)
+{
+    compact(cluster, topic, tombstone_ms * 1000);
 }
 
 void sim_retain(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t before)
