@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scanner of the operators that read JSON, against jansson: both take the same objects and
- * refuse the same, and a field that was found has the kind and the text that jansson gives it. What
- * jansson limits (the size of numbers, NUL in names) and what the scanner limits (depth) is left out. The first
- * line of an input is the name of a field.
+ * refuse the same, and a field that was found has the kind and the text that jansson gives it. Left
+ * out is what jansson limits (the size of numbers, NUL in names) and what the scanner limits
+ * (depth). The first line of an input is the name of a field.
  */
 #include "../../operators/json_scan.h"
 
