@@ -4,10 +4,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* Where a reader is in a partition. */
+struct cursor {
+    int64_t first, position; /* where it began; where it is */
+    size_t next;             /* slot */
+};
+
 struct examination {
     struct slots *slots;
     const struct history *history;
     struct findings *findings;
+    struct pair_map numbers; /* (reader, place) -> cursor */
+    struct cursor *cursors;
 };
 
 /* ---- What must be said ---- */
@@ -143,12 +151,6 @@ static void examine_transactions(struct examination *on)
 
 /* ---- Readers ---- */
 
-/* Where a reader is in a partition. */
-struct cursor {
-    int64_t position;
-    size_t next; /* slot */
-};
-
 static void follow_read(struct examination *on, const struct entry *entry, struct cursor *cursor)
 {
     struct slots *slots = on->slots;
@@ -180,28 +182,26 @@ static void follow_read(struct examination *on, const struct entry *entry, struc
 static void examine_readers(struct examination *on)
 {
     const struct history *history = on->history;
-    struct cursor *cursors = memory_allocate(sizeof *cursors);
-    struct pair_map numbers = {0}; /* (reader, place) -> cursor */
     for (size_t i = 0; i < history->entry_count; i++) {
         const struct entry *entry = &history->entries[i];
         if (entry->kind != ENTRY_READ && entry->kind != ENTRY_SEEK) {
             continue;
         }
-        size_t count = numbers.count;
-        size_t number = *pair_map_at(&numbers, entry->who, entry->place, count);
+        size_t count = on->numbers.count;
+        size_t number = *pair_map_at(&on->numbers, entry->who, entry->place, count);
         if (number == count) {
-            cursors = memory_resize(cursors, (count + 1) * sizeof *cursors);
-            cursors[number] = (struct cursor){0, on->slots->first[entry->place]};
+            on->cursors = memory_resize(on->cursors, (count + 1) * sizeof *on->cursors);
+            int64_t first = entry->kind == ENTRY_SEEK ? entry->offset : 0;
+            on->cursors[number] = (struct cursor){first, 0, on->slots->first[entry->place]};
         }
+        struct cursor *cursor = &on->cursors[number];
         if (entry->kind == ENTRY_READ) {
-            follow_read(on, entry, &cursors[number]);
+            follow_read(on, entry, cursor);
         } else {
-            cursors[number] =
-                (struct cursor){entry->offset, slots_at(on->slots, entry->place, entry->offset)};
+            cursor->position = entry->offset;
+            cursor->next = slots_at(on->slots, entry->place, entry->offset);
         }
     }
-    pair_map_finish(&numbers);
-    free(cursors);
 }
 
 /* ---- Ends ---- */
@@ -210,6 +210,8 @@ static void examine_end(struct examination *on, const struct entry *end)
 {
     struct slots *slots = on->slots;
     uint64_t bit = slots_reader(slots, end->who);
+    const size_t *number = pair_map_find(&on->numbers, end->who, end->place);
+    int64_t first = number == NULL ? 0 : on->cursors[*number].first;
     for (size_t i = slots->first[end->place]; i < slots->first[end->place + 1]; i++) {
         struct slot *slot = &slots->items[i];
         if (slot->offset >= end->offset) {
@@ -221,7 +223,7 @@ static void examine_end(struct examination *on, const struct entry *end)
                              label_line(on->history, end).text);
             }
         } else if (slot_shows(slot)) {
-            if (((slot->readers | slot->passed) & bit) == 0) {
+            if (slot->offset >= first && ((slot->readers | slot->passed) & bit) == 0) {
                 findings_add(on->findings, ANOMALY_UNSEEN,
                              "%s was read by %.30s, not by %.30s, which read to the end (%s)",
                              label_slot(on->history, slot).text,
@@ -237,7 +239,7 @@ static void examine_end(struct examination *on, const struct entry *end)
 
 enum status examine_log(struct slots *slots, struct findings *findings, struct error *error)
 {
-    struct examination on = {slots, slots->history, findings};
+    struct examination on = {.slots = slots, .history = slots->history, .findings = findings};
     enum status status = require_ends(slots, error);
     if (status != STATUS_OK) {
         return status;
@@ -250,5 +252,7 @@ enum status examine_log(struct slots *slots, struct findings *findings, struct e
             examine_end(&on, entry);
         }
     }
+    pair_map_finish(&on.numbers);
+    free(on.cursors);
     return STATUS_OK;
 }

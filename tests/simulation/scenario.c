@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scenario.h"
 
+#include "history_writer.h"
+
 #include "base/hash.h"
 #include "base/log.h"
+#include "sim_lmdb.h"
 #include "sim_store.h"
 
 #include <inttypes.h>
@@ -168,6 +171,7 @@ static void run_phases(struct scenario *scenario, struct verdict *verdict)
     if (!world_run(world, SETTLE_MS, scenario_settled)) {
         scenario_fail(scenario, "a transaction never ends");
     }
+    history_writer_close(scenario->history);
     if (scenario->failure[0] == '\0') {
         oracle_judge(scenario);
     }
@@ -204,12 +208,14 @@ static void take_log(void *opaque, const char *line)
     sim_note(scenario->world->sim, "  log: %s", text == NULL ? line : text + 1);
 }
 
-void scenario_run(uint64_t seed, const char *directory, bool verbose, struct verdict *verdict)
+void scenario_run(uint64_t seed, const char *directory, enum scenario_store store, bool verbose,
+                  const char *history, struct verdict *verdict)
 {
     struct scenario scenario = {.seed = seed, .directory = directory};
     memset(verdict, 0, sizeof *verdict);
     verdict->seed = seed;
-    scenario_set_up(&scenario, verbose);
+    scenario_set_up(&scenario, store, verbose);
+    scenario.history = history_writer_open(&scenario, history);
     struct world *world = scenario.world;
     log_set_sink(take_log, &scenario);
     if (verbose) {
@@ -243,4 +249,5 @@ void scenario_run(uint64_t seed, const char *directory, bool verbose, struct ver
     plugin_unload(scenario.chain);
     sim_store_attach(NULL, NULL);
     sim_store_reset();
+    sim_lmdb_reset();
 }

@@ -58,7 +58,8 @@ struct scenario {
     uint32_t workers; /* of each instance */
     int64_t transaction_ms, faults_ms;
     int64_t tombstone_ms; /* delete.retention.ms of changelogs, where compaction heeds it; 0 = no */
-    bool static_membership, bad_records, lonely, schedules, fast, compacts, until_end;
+    int32_t empty_partition; /* gets no record, yet is claimed; -1 = none */
+    bool static_membership, bad_records, lonely, schedules, fast, compacts, until_end, lmdb;
     enum epilogue epilogue;
     int64_t ends[2][16]; /* of the sources' partitions, for until_end */
     const char *directory;
@@ -71,6 +72,7 @@ struct scenario {
     struct topic_facts facts[5];
     size_t fact_count;
     struct marks marks;
+    struct history_writer *history;   /* or NULL */
     char failure[SCENARIO_TEXT_SIZE]; /* "" = none */
 };
 
@@ -86,8 +88,13 @@ struct verdict {
     char failure[SCENARIO_TEXT_SIZE];
 };
 
-/** Runs the seed to its end. `directory` is an empty folder of its own, on a fast file system. */
-void scenario_run(uint64_t seed, const char *directory, bool verbose, struct verdict *verdict);
+/** Which store the instances have. */
+enum scenario_store { STORE_CHOSEN /* by the seed: some real ones */, STORE_MEMORY, STORE_LMDB };
+
+/** Runs the seed to its end. `directory` is an empty folder of its own, on a fast file system. The
+ * history goes to a file of that name; NULL = none is written. */
+void scenario_run(uint64_t seed, const char *directory, enum scenario_store store, bool verbose,
+                  const char *history, struct verdict *verdict);
 
 /* ---- scenario.c ---- */
 
@@ -98,7 +105,7 @@ bool scenario_settled(struct world *world);
 /* ---- scenario_setup.c ---- */
 
 /** Makes all choices of the seed, the world and the programs. */
-void scenario_set_up(struct scenario *scenario, bool verbose);
+void scenario_set_up(struct scenario *scenario, enum scenario_store store, bool verbose);
 void scenario_free_program(struct process *process);
 /** `count` more records come in. */
 void scenario_feed_more(struct scenario *scenario, int32_t count);
@@ -112,6 +119,7 @@ void scenario_fail(struct scenario *scenario, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /** The life of a process: all its workers, until they are asked to stop or one fails. */
 bool scenario_body(struct instance *instance);
+void scenario_died(struct instance *instance);
 /** Starts a process that has ended. */
 void scenario_start(struct scenario *scenario, uint32_t index);
 bool scenario_all_stopped(struct world *world);

@@ -4,6 +4,7 @@
  * loop is a failing seed, not the end), prints those that fail and a summary.
  *
  *   simulate --seed N [--verbose]      one seed, in this process; --verbose shows every step
+ *            [--history FILE]          writes what a reader saw, for check-history
  *   simulate --seeds A..B [--parallel N] [--seconds S] [--all] [--first]
  *                                      --first: until one fails; --all: print those that hold too
  *   simulate --twice A..B              each seed twice: the traces must be the same (I12)
@@ -45,6 +46,7 @@ struct run {
     int64_t parallel; /* processes at a time */
     int64_t seconds;
     bool all, verbose, first_failure; /* ends the run */
+    enum scenario_store store;
     const char *program;
     struct totals totals;
 };
@@ -113,11 +115,11 @@ static void print_verdict(const struct verdict *verdict)
            verdict->failure[0] == '\0' ? "holds" : verdict->failure);
 }
 
-static int run_one(uint64_t seed, bool verbose)
+static int run_one(uint64_t seed, enum scenario_store store, bool verbose, const char *history)
 {
     char *directory = make_directory();
     struct verdict verdict;
-    scenario_run(seed, directory, verbose, &verdict);
+    scenario_run(seed, directory, store, verbose, history, &verdict);
     print_verdict(&verdict);
     remove_directory(directory);
     free(directory);
@@ -126,7 +128,7 @@ static int run_one(uint64_t seed, bool verbose)
 
 /* ---- Many seeds ---- */
 
-static void start_child(struct child *child, uint64_t seed)
+static void start_child(struct child *child, enum scenario_store store, uint64_t seed)
 {
     int ends[2];
     if (pipe(ends) != 0) {
@@ -141,7 +143,7 @@ static void start_child(struct child *child, uint64_t seed)
         close(ends[0]);
         alarm(SEED_SECONDS);
         struct verdict verdict;
-        scenario_run(seed, child->directory, false, &verdict);
+        scenario_run(seed, child->directory, store, false, NULL, &verdict);
         ssize_t written = write(ends[1], &verdict, sizeof verdict);
         _exit(written == (ssize_t)sizeof verdict ? 0 : 2);
     }
@@ -240,7 +242,9 @@ static void finish_child(struct run *run, struct child *child)
         }
     }
     if (!answered || verdict.failure[0] != '\0') {
-        printf("  replay: %s --seed %" PRIu64 " --verbose\n", run->program, child->seed);
+        static const char *const stores[] = {"", " --store memory", " --store lmdb"};
+        printf("  replay: %s --seed %" PRIu64 "%s --verbose\n", run->program, child->seed,
+               stores[run->store]);
     }
     fflush(stdout);
 }
@@ -259,7 +263,7 @@ static int run_many(struct run *run)
             while (children[free_child].pid != 0) {
                 free_child++;
             }
-            start_child(&children[free_child], next++);
+            start_child(&children[free_child], run->store, next++);
             busy++;
             continue;
         }
@@ -279,10 +283,10 @@ static int run_many(struct run *run)
     return run->totals.failed == 0 ? 0 : 1;
 }
 
-static void run_in_child(uint64_t seed, struct verdict *verdict)
+static void run_in_child(enum scenario_store store, uint64_t seed, struct verdict *verdict)
 {
     struct child child;
-    start_child(&child, seed);
+    start_child(&child, store, seed);
     int status = 0;
     if (!end_child(&child, verdict, &status)) {
         memset(verdict, 0, sizeof *verdict); /* crashed: the same way twice */
@@ -295,8 +299,8 @@ static int run_twice(const struct run *run)
     for (uint64_t seed = run->first; seed <= run->last; seed++) {
         struct verdict one;
         struct verdict two;
-        run_in_child(seed, &one);
-        run_in_child(seed, &two);
+        run_in_child(run->store, seed, &one);
+        run_in_child(run->store, seed, &two);
         if (one.hash != two.hash) {
             different++;
             printf("seed %" PRIu64 ": traces %016" PRIx64 " and %016" PRIx64 "\n", seed, one.hash,
@@ -309,9 +313,10 @@ static int run_twice(const struct run *run)
 
 static _Noreturn void usage(void)
 {
-    fputs("usage: simulate --seed N [--verbose]\n"
+    fputs("usage: simulate --seed N [--verbose] [--history FILE]\n"
           "       simulate --seeds A..B [--parallel N] [--seconds S] [--all] [--first]\n"
-          "       simulate --twice A..B\n",
+          "       simulate --twice A..B\n"
+          "       with --store memory|lmdb: that one in every seed\n",
           stderr);
     exit(2);
 }
@@ -332,6 +337,7 @@ int main(int argc, char **argv)
     struct run run = {.first = 1, .last = 0, .parallel = 1, .program = argv[0]};
     bool one = false;
     bool twice = false;
+    const char *history = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--verbose") == 0) {
@@ -350,6 +356,13 @@ int main(int argc, char **argv)
             if (sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &run.first, &run.last) != 2) {
                 usage();
             }
+        } else if (strcmp(argv[i], "--history") == 0) {
+            history = argv[++i];
+        } else if (strcmp(argv[i], "--store") == 0) {
+            run.store = strcmp(argv[++i], "lmdb") == 0 ? STORE_LMDB : STORE_MEMORY;
+            if (run.store == STORE_MEMORY && strcmp(argv[i], "memory") != 0) {
+                usage();
+            }
         } else if (strcmp(argv[i], "--parallel") == 0) {
             run.parallel = read_number(argv[++i]);
         } else if (strcmp(argv[i], "--seconds") == 0) {
@@ -359,7 +372,7 @@ int main(int argc, char **argv)
         }
     }
     if (one) {
-        return run_one(run.first, run.verbose);
+        return run_one(run.first, run.store, run.verbose, history);
     }
     if (run.last < run.first || run.parallel < 1 || run.parallel > CHILD_LIMIT) {
         usage();
