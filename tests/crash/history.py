@@ -39,8 +39,7 @@ class History:
         """A Failure unless it is clean."""
         self.file.close()
         checker = build_directory() / "tests" / "check-history"
-        if not os.access(checker, os.X_OK):
-            return
+        expect(os.access(checker, os.X_OK), f"{checker} is missing: build the target check-history")
         done = subprocess.run([checker, self.path], capture_output=True, text=True, timeout=120, check=False)
         expect(done.returncode == 0, f"check-history {self.path}: exit code {done.returncode}:\n"
                                      f"{done.stdout[-3000:]}{done.stderr[-1000:]}")
