@@ -7,6 +7,7 @@
 #include "judge.h"
 
 #include "engine/changelog.h"
+#include "sim_lmdb.h"
 #include "sim_rows.h"
 #include "sim_store.h"
 
@@ -185,6 +186,14 @@ static void check_entry(void *context, struct bytes key, struct bytes value)
     }
 }
 
+static bool read_store(const struct judge *judge, const char *directory, const char *table,
+                       void (*visit)(void *context, struct bytes key, struct bytes value),
+                       void *context)
+{
+    return judge->scenario->lmdb ? sim_lmdb_read(directory, table, visit, context)
+                                 : sim_store_read(directory, table, visit, context);
+}
+
 static void check_store(struct judge *judge, const char *changelog, const char *directory)
 {
     const char *dash = strrchr(directory, '-');
@@ -193,11 +202,11 @@ static void check_store(struct judge *judge, const char *changelog, const char *
     long long partition = strtoll(dash + 1, &end, 10);
     ensure(end != dash + 1 && *end == '\0' && partition >= 0 && partition < JUDGE_PARTITION_LIMIT);
     struct store_check check = {.judge = judge, .directory = directory};
-    (void)sim_store_read(directory, "", find_position, &check);
+    (void)read_store(judge, directory, "", find_position, &check);
     struct fold *fold = fold_make(judge, changelog, (int32_t)partition, check.position.next);
     check.fold = fold;
     sim_read_history(judge->cluster, changelog, judge->partition, note_newer, &check);
-    (void)sim_store_read(directory, "chain/state", check_entry, &check);
+    (void)read_store(judge, directory, "chain/state", check_entry, &check);
     size_t absent = 0; /* that may be */
     for (size_t i = 0; i < fold->rows.count; i++) {
         absent += may_be_old(&check, fold->rows.entries[i].key) ? 1 : 0;
@@ -215,7 +224,9 @@ static void check_store(struct judge *judge, const char *changelog, const char *
 void judge_stores(struct judge *judge, const char *changelog)
 {
     const char *directory;
-    for (size_t i = 0; (directory = sim_store_directory(i)) != NULL; i++) {
+    bool real = judge->scenario->lmdb;
+    for (size_t i = 0; (directory = real ? sim_lmdb_directory(i) : sim_store_directory(i)) != NULL;
+         i++) {
         check_store(judge, changelog, directory);
     }
 }

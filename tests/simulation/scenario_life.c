@@ -5,6 +5,8 @@
  */
 #include "scenario.h"
 
+#include "sim_lmdb.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +79,13 @@ static bool judge_end(struct scenario *scenario, struct instance *instance, cons
     return false;
 }
 
+void scenario_died(struct instance *instance)
+{
+    char part[16];
+    snprintf(part, sizeof part, "/%s/", instance->name);
+    sim_lmdb_crash(part);
+}
+
 bool scenario_body(struct instance *instance)
 {
     struct world *world = instance->world;
@@ -86,18 +95,18 @@ bool scenario_body(struct instance *instance)
     instance->broker = sim_broker_open(world->cluster, &world->options.settings);
     atomic_store(&process->stop, process->asked ? 1 : 0);
     for (uint32_t i = scenario->workers; i-- > 0;) {
-        struct worker_options options = {.program = &process->program,
-                                         .broker = instance->broker,
-                                         .clock = &instance->clock.clock,
-                                         .seed = scenario->seed * 1000 + instance->index * 100 +
-                                                 instance->starts + i * 7919,
-                                         .index = i,
-                                         .until_end = process->until_end,
-                                         .continue_from = process->continue_from,
-                                         .stop = &process->stop,
-                                         .topics = scenario->facts,
-                                         .topic_count = scenario->fact_count,
-                                         .store_open = sim_store_open};
+        struct worker_options options = {
+            .program = &process->program,
+            .broker = instance->broker,
+            .clock = &instance->clock.clock,
+            .seed = scenario->seed * 1000 + instance->index * 100 + instance->starts + i * 7919,
+            .index = i,
+            .until_end = process->until_end,
+            .continue_from = process->continue_from,
+            .stop = &process->stop,
+            .topics = scenario->facts,
+            .topic_count = scenario->fact_count,
+            .store_open = scenario->lmdb ? sim_lmdb_open : sim_store_open};
         lives[i].instance = instance;
         worker_create(&options, &lives[i].worker);
         if (i > 0) {

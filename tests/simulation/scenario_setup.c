@@ -123,6 +123,9 @@ static void feed_one(struct scenario *scenario)
 {
     struct sim *sim = scenario->world->sim;
     int32_t partition = (int32_t)sim_below(sim, (uint64_t)scenario->partitions);
+    if (partition == scenario->empty_partition) {
+        partition = (partition + 1) % scenario->partitions;
+    }
     bool second = scenario->topology == TOPOLOGY_JOIN && sim_chance(sim, 5000);
     const char *mark = choose_mark(scenario);
     int64_t timestamp_ms = sim_wall_ms(sim) - sim_between(sim, 0, 2000);
@@ -292,8 +295,12 @@ static struct world_options choose_world(struct scenario *scenario, bool verbose
                                                  .callback_timeout_ms = SCENARIO_CALLBACK_MS},
                                     .directory = scenario->directory,
                                     .body = scenario_body,
+                                    .died = scenario_died,
                                     .context = scenario,
                                     .verbose = verbose};
+    if (scenario->lmdb) {
+        options.instance_faults.power = 0; /* what the kernel lost is the power-loss images' */
+    }
     if (scenario->tombstone_ms > 0) {
         age_tombstones(scenario, &options);
     } else if (scenario->topology == TOPOLOGY_WALL && one_in(scenario, 2)) {
@@ -322,6 +329,9 @@ static void choose_shape(struct scenario *scenario)
     }
     scenario->static_membership = one_in(scenario, 2);
     scenario->bad_records = one_in(scenario, 3);
+    scenario->empty_partition = scenario->partitions > 1 && one_in(scenario, 4)
+                                    ? (int32_t)below(scenario, (uint64_t)scenario->partitions)
+                                    : -1;
     scenario->lonely = one_in(scenario, 3);
     scenario->until_end = one_in(scenario, 5);
     scenario->epilogue =
@@ -341,9 +351,10 @@ static const leat_operator *choose_operator(const struct scenario *scenario)
                                                  : chain_operator();
 }
 
-void scenario_set_up(struct scenario *scenario, bool verbose)
+void scenario_set_up(struct scenario *scenario, enum scenario_store store, bool verbose)
 {
     choose_shape(scenario);
+    scenario->lmdb = store == STORE_LMDB || (store == STORE_CHOSEN && one_in(scenario, 32));
     struct world_options options = choose_world(scenario, verbose);
     scenario->compacts = options.faults.compact_ms > 0;
     scenario->world = world_create(&options);

@@ -75,6 +75,9 @@ static void leave(struct instance *instance)
     char part[16];
     snprintf(part, sizeof part, "/%s/", instance->name);
     sim_store_crash(part);
+    if (instance->world->options.died != NULL) {
+        instance->world->options.died(instance);
+    }
     close_files(instance);
 }
 

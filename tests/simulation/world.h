@@ -52,6 +52,8 @@ struct world_options {
     const char *directory; /* of all state; NULL = there is none */
     /** Opens instance->broker first. Returns true to be started again. */
     bool (*body)(struct instance *instance);
+    /** The process is gone: drops what it held open elsewhere; may be NULL. */
+    void (*died)(struct instance *instance);
     void *context;
     bool verbose;
 };
