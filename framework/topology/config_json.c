@@ -6,6 +6,7 @@
 #include "topology/config_tree.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Parser and scan agree on the shape (the scan's invariant), so every node has its value. */
@@ -97,6 +98,8 @@ enum status config_read_json(struct config_reader *reader, const char *text, siz
         return status;
     }
     json_error_t reason;
+    /* Where its buffer cannot grow the parser drops a letter and goes on: another application. */
+    json_set_alloc_funcs(memory_allocate, free);
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &reason);
     if (json == NULL) {
         char *jargon = strstr(reason.text, " without JSON_ALLOW_NUL");

@@ -28,6 +28,19 @@ void facts_finish(struct facts *facts)
     *facts = (struct facts){0};
 }
 
+void facts_drop(struct facts *facts, const char *prefix)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < facts->count; i++) {
+        if (strncmp(facts->lines[i], prefix, strlen(prefix)) == 0) {
+            free(facts->lines[i]);
+        } else {
+            facts->lines[kept++] = facts->lines[i];
+        }
+    }
+    facts->count = kept;
+}
+
 static int line_order(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

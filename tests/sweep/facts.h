@@ -23,6 +23,8 @@ void facts_add(struct facts *facts, const char *format, ...) __attribute__((form
 void facts_finish(struct facts *facts);
 /** Whether both are the same; else `text` names the first lines that differ. Sorts both. */
 bool facts_equal(struct facts *expected, struct facts *found, char *text, size_t size);
+/** Forgets the lines that begin with `prefix`. */
+void facts_drop(struct facts *facts, const char *prefix);
 /** Bytes that are not printable as \xx, in `text` of at least 4 * size + 1. */
 const char *facts_printable(struct bytes bytes, char *text, size_t text_size);
 

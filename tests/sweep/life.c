@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PREPARE_TRIES = 10 };
+
 static char *topology_text(const struct life *life)
 {
     return memory_format(
@@ -34,6 +36,10 @@ static enum status run_worker(struct life *life, const struct program *program,
 {
     struct prepared_topics topics = {0};
     enum status status = prepare_topics(program, broker, true, life->until_end, &topics, error);
+    for (int i = 0; i < PREPARE_TRIES && status == STATUS_RETRY; i++) { /* as runtime.c does */
+        clock_sleep_ms(clock_system(), 100);
+        status = prepare_topics(program, broker, true, life->until_end, &topics, error);
+    }
     if (status == STATUS_OK) {
         const struct worker_options options = {
             .program = program,

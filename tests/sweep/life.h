@@ -13,8 +13,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define LIFE_APPLICATION "app"
-#define LIFE_CHANGELOG "app-in-changelog"
+/* Longer than a buffer of the JSON parser: a letter of it that gets lost shows. */
+#define LIFE_APPLICATION "application_of_the_sweep"
+#define LIFE_CHANGELOG LIFE_APPLICATION "-in-changelog"
 
 struct life {
     const char *folder;   /* holds broker/ and state/ */

@@ -3,6 +3,7 @@
 
 #include "folders.h"
 #include "life.h"
+#include "seam.h"
 #include "tally.h"
 #include "turns.h"
 
@@ -121,6 +122,7 @@ static void live_second(void *argument)
 {
     struct error error;
     (void)argument;
+    seam_memory_watch(point_plan() != NULL && point_plan()->allocation != 0);
     if (life_run(&second, &error) != STATUS_OK) {
         (void)fprintf(stderr, "instance b: %s\n", error.text);
         /* As in a process of its own: the first one goes on. */

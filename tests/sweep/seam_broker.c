@@ -203,22 +203,22 @@ static enum status seam_send_offsets(struct producer *producer, struct consumer 
         producer_send_offsets(producer_of(producer), consumer_of(consumer), offsets, count, error));
 }
 
-static enum status commit(struct seam_producer *seam, int64_t timeout_ms, struct error *error)
-{
-    if (point_plan() != NULL && point_plan()->early) {
-        seam_store_commit_all();
-    }
-    return seam->decided ? STATUS_OK : producer_commit(seam->inner, timeout_ms, error);
-}
-
 static enum status seam_commit(struct producer *producer, int64_t timeout_ms, struct error *error)
 {
     struct seam_producer *seam = (struct seam_producer *)(void *)producer;
+    if (point_plan() != NULL && point_plan()->early) {
+        seam_store_commit_all();
+    }
     const struct fault *fault = point_enter(CALL_COMMIT);
+    if (seam->decided) { /* the same call again: what was decided is told */
+        seam->decided = false;
+        point_leave(CALL_COMMIT);
+        return STATUS_OK;
+    }
     if (fault != NULL && !fault->applied) {
         return point_refuse(CALL_COMMIT, fault, error);
     }
-    enum status status = commit(seam, timeout_ms, error);
+    enum status status = producer_commit(seam->inner, timeout_ms, error);
     seam->decided = fault != NULL && status == STATUS_OK;
     point_leave(CALL_COMMIT);
     return seam->decided ? point_refuse(CALL_COMMIT, fault, error) : status;

@@ -20,23 +20,24 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 8, WRONG_SHOWN = 20, ALLOCATIONS_IN_CTEST = 250 };
+enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 8, WRONG_SHOWN = 20 };
 
 static const char help[] =
-    "sweep [--list] [--script NAME] [--only deaths|failures|allocations] [--all] [--parallel N]\n"
+    "sweep [--list] [--script NAME] [--only deaths|failures|allocations] [--parallel N] "
+    "[--endings]\n"
     "      [--canary early|keeping] [--folder DIR]\n"
     "sweep --script NAME --point POINT --occurrence N --kind exit|kill|power\n"
     "sweep --script NAME --call CALL --occurrence N --fault N\n"
     "sweep --script NAME --allocation N\n"
     "\n"
     "  --list     the points, and how often each script reaches them\n"
-    "  --all      every allocation; else about 250 a script, evenly spread\n"
+    "  --endings  how each life ended, a line a case\n"
     "  --canary   a store that commits before its transaction is decided (early), or keeps what\n"
-    "             was aborted (keeping): the sweep must find something wrong\n"
+    "             was aborted (keeping): exits 0 only if something is found wrong\n"
     "With a point, a call or an allocation: that case alone, with its log.\n";
 
 struct options {
-    bool list, all, early, keeping;
+    bool list, endings, early, keeping;
     const char *script, *only, *folder, *point, *kind, *call;
     int64_t occurrence, allocation;
     int fault, parallel;
@@ -110,8 +111,7 @@ static void add_faults(struct sweep *sweep, size_t index)
 static void add_allocations(struct sweep *sweep, size_t index)
 {
     int64_t count = sweep->scripts[index].allocations;
-    int64_t step = sweep->options->all ? 1 : 1 + count / ALLOCATIONS_IN_CTEST;
-    for (int64_t i = 1; seam_memory_possible() && i <= count; i += step) {
+    for (int64_t i = 1; seam_memory_possible() && i <= count; i++) {
         add(sweep, (struct sweep_case){&scripts[index], KIND_ALLOCATION, 0, i, 0, false, false});
     }
 }
@@ -129,9 +129,12 @@ static void run_case(struct sweep *sweep, const struct sweep_case *given, int nu
         (void)snprintf(plan->text, sizeof plan->text, "not reached: the script was another one");
     }
     atomic_fetch_add(&shared->cases[index][given->kind], 1);
+    if (sweep->options->endings) {
+        (void)printf("%s: %s\n", case_options(given), plan->text);
+    }
     if (verdict == VERDICT_WRONG) {
         atomic_fetch_add(&shared->wrong[index], 1);
-        if (atomic_fetch_add(&shared->shown, 1) < WRONG_SHOWN) {
+        if (atomic_fetch_add(&shared->shown, 1) < WRONG_SHOWN || sweep->options->endings) {
             (void)printf("wrong: sweep %s\n       %s\n", case_options(given), plan->text);
             (void)fflush(stdout);
         }
@@ -370,7 +373,7 @@ static int64_t number(const char *text)
 static void parse(int count, char **arguments, struct options *options)
 {
     static const struct option known[] = {{"list", no_argument, NULL, 'l'},
-                                          {"all", no_argument, NULL, 'a'},
+                                          {"endings", no_argument, NULL, 'e'},
                                           {"script", required_argument, NULL, 's'},
                                           {"only", required_argument, NULL, 'o'},
                                           {"folder", required_argument, NULL, 'd'},
@@ -389,8 +392,8 @@ static void parse(int count, char **arguments, struct options *options)
         case 'l':
             options->list = true;
             break;
-        case 'a':
-            options->all = true;
+        case 'e':
+            options->endings = true;
             break;
         case 's':
             options->script = optarg;
@@ -462,7 +465,8 @@ int main(int count, char **arguments)
             fill(&sweep);
             run_all(&sweep);
         }
-        result = options.list || finish(&sweep) == 0 ? 0 : 1;
+        bool canary = options.early || options.keeping;
+        result = options.list || (finish(&sweep) == 0) != canary ? 0 : 1;
     }
     free(sweep.cases);
     folders_remove(sweep.folder);
