@@ -374,7 +374,7 @@ static enum status open_writing(struct lmdb_store *store, struct error *error)
     code = code != 0 ? code : mdb_reader_check(store->env, &dead);
     code = code != 0 ? code : open_tables(store);
     code = code != 0 ? code : open_reader(store);
-    if (code == 0 && fresh && store->durable) {
+    if (code == 0 && fresh) {
         code = sync_folder(store->path);
     }
     if (code != 0) {

@@ -73,37 +73,45 @@ static int open_at(int folder, const char *path, int flags, mode_t mode)
     return file;
 }
 
-/* The mode is there only if a file may be made. */
-#define OPEN_MODE(flags)                                                                           \
-    mode_t mode = 0;                                                                               \
-    if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) {                              \
-        va_list rest;                                                                              \
-        va_start(rest, flags);                                                                     \
-        mode = va_arg(rest, mode_t);                                                               \
-        va_end(rest);                                                                              \
-    }
+/* Whether open has a mode. */
+static bool makes(int flags)
+{
+    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+}
 
 PUBLIC int open(const char *path, int flags, ...)
 {
-    OPEN_MODE(flags)
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = makes(flags) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
     return open_at(AT_FDCWD, path, flags, mode);
 }
 
 PUBLIC int open64(const char *path, int flags, ...)
 {
-    OPEN_MODE(flags)
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = makes(flags) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
     return open_at(AT_FDCWD, path, flags, mode);
 }
 
 PUBLIC int openat(int folder, const char *path, int flags, ...)
 {
-    OPEN_MODE(flags)
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = makes(flags) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
     return open_at(folder, path, flags, mode);
 }
 
 PUBLIC int openat64(int folder, const char *path, int flags, ...)
 {
-    OPEN_MODE(flags)
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = makes(flags) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
     return open_at(folder, path, flags, mode);
 }
 

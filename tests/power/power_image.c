@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, SECTOR = 512 };
+enum { PAGE = 4096, SECTOR = 512, LIES = 2 };
 
 struct image {
     const struct power_entry *entries;
@@ -39,11 +39,6 @@ struct place {
 static bool chance(const struct image *image, uint64_t of_16)
 {
     return random_below(image->random, 16) < of_16;
-}
-
-static bool barriers_count(const struct image *image, size_t index)
-{
-    return image->how != POWER_LYING || index < image->base;
 }
 
 /* ---- names ---- */
@@ -82,8 +77,7 @@ static bool is_secured(const struct image *image, size_t index)
 {
     for (size_t i = index + 1; i < image->count; i++) {
         const struct power_entry *entry = &image->entries[i];
-        if (entry->kind == POWER_SYNC && barriers_count(image, i) &&
-            secures(entry, &image->entries[index])) {
+        if (entry->kind == POWER_SYNC && secures(entry, &image->entries[index])) {
             return true;
         }
         if (is_naming(entry) && image->kept[i] && depends(entry, &image->entries[index])) {
@@ -183,7 +177,7 @@ static struct place *name_all(const struct image *image, size_t *count)
 /* ---- content ---- */
 
 /* One file's way from its last barrier to the cut. */
-struct content {
+struct remains {
     const struct image *image;
     size_t object, barrier; /* the entry after the last full barrier */
     uint64_t limit;         /* the file was never longer */
@@ -197,111 +191,117 @@ struct content {
     size_t size_count, size_least;
 };
 
-static bool concerns(const struct content *content, size_t index)
+static bool concerns(const struct remains *remains, size_t index)
 {
-    const struct power_entry *entry = &content->image->entries[index];
-    return entry->object == content->object && !is_naming(entry);
+    const struct power_entry *entry = &remains->image->entries[index];
+    return entry->object == remains->object && !is_naming(entry);
 }
 
-/* The first entry after the last barrier, and the longest that the file ever was. */
-static void survey(struct content *content)
+/* The first entry after the last barrier that counts, and the longest that the file ever was. */
+static void survey(struct remains *remains)
 {
-    for (size_t i = 0; i < content->image->count; i++) {
-        const struct power_entry *entry = &content->image->entries[i];
-        if (!concerns(content, i)) {
+    size_t recent[LIES + 1] = {0}; /* barriers, the newest first */
+    for (size_t i = 0; i < remains->image->count; i++) {
+        const struct power_entry *entry = &remains->image->entries[i];
+        if (!concerns(remains, i)) {
             continue;
         }
         uint64_t end = entry->kind == POWER_WRITE  ? entry->offset + entry->size
                        : entry->kind == POWER_SIZE ? entry->size
                                                    : 0;
-        content->limit = end > content->limit ? end : content->limit;
-        bool barrier = entry->kind == POWER_SYNC || entry->kind == POWER_SYNC_DATA;
-        if ((barrier && barriers_count(content->image, i)) || i < content->image->base) {
-            content->barrier = i + 1;
+        remains->limit = end > remains->limit ? end : remains->limit;
+        if (i < remains->image->base) {
+            for (size_t k = 0; k <= LIES; k++) {
+                recent[k] = i + 1;
+            }
+        } else if (entry->kind == POWER_SYNC || entry->kind == POWER_SYNC_DATA) {
+            memmove(recent + 1, recent, LIES * sizeof *recent);
+            recent[0] = i + 1;
         }
     }
+    remains->barrier = recent[remains->image->how == POWER_LYING ? LIES : 0];
 }
 
 /* The bytes that an entry changes: what it writes, or what a shorter size cuts off. */
-static void extent(const struct content *content, const struct power_entry *entry, uint64_t *from,
+static void extent(const struct remains *remains, const struct power_entry *entry, uint64_t *from,
                    uint64_t *to)
 {
-    bool cuts = entry->kind == POWER_SIZE && entry->size < content->size;
+    bool cuts = entry->kind == POWER_SIZE && entry->size < remains->size;
     *from = entry->kind == POWER_SIZE ? entry->size : entry->offset;
-    *to = entry->kind == POWER_SIZE ? (cuts ? content->limit : entry->size)
+    *to = entry->kind == POWER_SIZE ? (cuts ? remains->limit : entry->size)
                                     : entry->offset + entry->size;
 }
 
 /* Puts bytes [from, to) in the version that the entry makes. */
-static void apply(struct content *content, const struct power_entry *entry, uint64_t from,
+static void apply(struct remains *remains, const struct power_entry *entry, uint64_t from,
                   uint64_t to)
 {
-    ensure(from <= to && to <= content->limit);
+    ensure(from <= to && to <= remains->limit);
     if (entry->kind == POWER_SIZE) {
-        memset(content->bytes + from, 0, to - from);
+        memset(remains->bytes + from, 0, to - from);
     } else {
-        memcpy(content->bytes + from, entry->data + (from - entry->offset), to - from);
+        memcpy(remains->bytes + from, entry->data + (from - entry->offset), to - from);
     }
 }
 
-static void resize(struct content *content, const struct power_entry *entry)
+static void resize(struct remains *remains, const struct power_entry *entry)
 {
     if (entry->kind == POWER_SIZE) {
-        content->size = entry->size;
-    } else if (entry->kind == POWER_WRITE && entry->offset + entry->size > content->size) {
-        content->size = entry->offset + entry->size;
+        remains->size = entry->size;
+    } else if (entry->kind == POWER_WRITE && entry->offset + entry->size > remains->size) {
+        remains->size = entry->offset + entry->size;
     }
 }
 
 /* Everything before the barrier is there. */
-static void settle(struct content *content)
+static void settle(struct remains *remains)
 {
-    for (size_t i = 0; i < content->barrier; i++) {
-        const struct power_entry *entry = &content->image->entries[i];
-        if (concerns(content, i) && (entry->kind == POWER_WRITE || entry->kind == POWER_SIZE)) {
+    for (size_t i = 0; i < remains->barrier; i++) {
+        const struct power_entry *entry = &remains->image->entries[i];
+        if (concerns(remains, i) && (entry->kind == POWER_WRITE || entry->kind == POWER_SIZE)) {
             uint64_t from;
             uint64_t to;
-            extent(content, entry, &from, &to);
-            apply(content, entry, from, to);
-            resize(content, entry);
+            extent(remains, entry, &from, &to);
+            apply(remains, entry, from, to);
+            resize(remains, entry);
         }
     }
 }
 
-static void count_versions(struct content *content)
+static void count_versions(struct remains *remains)
 {
-    uint64_t unit = content->image->unit;
-    uint64_t size = content->size;
-    content->sizes[content->size_count++] = content->size;
-    for (size_t i = content->barrier; i < content->image->count; i++) {
-        const struct power_entry *entry = &content->image->entries[i];
-        if (!concerns(content, i) || entry->kind == POWER_SYNC || entry->kind == POWER_SYNC_DATA) {
+    uint64_t unit = remains->image->unit;
+    uint64_t size = remains->size;
+    remains->sizes[remains->size_count++] = remains->size;
+    for (size_t i = remains->barrier; i < remains->image->count; i++) {
+        const struct power_entry *entry = &remains->image->entries[i];
+        if (!concerns(remains, i) || entry->kind == POWER_SYNC || entry->kind == POWER_SYNC_DATA) {
             continue;
         }
         uint64_t from;
         uint64_t to;
-        extent(content, entry, &from, &to);
+        extent(remains, entry, &from, &to);
         for (uint64_t u = from / unit; from < to && u <= (to - 1) / unit; u++) {
             if (entry->kind != POWER_SYNC_PART) {
-                content->versions[u]++;
-            } else if (barriers_count(content->image, i)) {
-                content->least[u] = content->versions[u];
+                remains->versions[u]++;
+            } else {
+                remains->least[u] = remains->versions[u];
             }
         }
-        resize(content, entry);
-        content->sizes[content->size_count++] = content->size;
-        if (entry->kind == POWER_SYNC_PART && barriers_count(content->image, i)) {
-            content->size_least = content->size_count - 1;
+        resize(remains, entry);
+        remains->sizes[remains->size_count++] = remains->size;
+        if (entry->kind == POWER_SYNC_PART) {
+            remains->size_least = remains->size_count - 1;
         }
     }
-    content->size = size;
+    remains->size = size;
 }
 
-static uint32_t choose_version(const struct content *content, uint64_t unit, bool chosen)
+static uint32_t choose_version(const struct remains *remains, uint64_t unit, bool chosen)
 {
-    uint32_t least = content->least[unit];
-    uint32_t all = content->versions[unit];
-    const struct image *image = content->image;
+    uint32_t least = remains->least[unit];
+    uint32_t all = remains->versions[unit];
+    const struct image *image = remains->image;
     switch (image->how) {
     case POWER_ALL:
         return all;
@@ -320,69 +320,69 @@ static uint32_t choose_version(const struct content *content, uint64_t unit, boo
 }
 
 /* From here on `versions` says how many changes of a unit are applied. */
-static void choose(struct content *content)
+static void choose(struct remains *remains)
 {
     uint64_t open = 0;
-    for (uint64_t u = 0; u < content->units; u++) {
-        open += content->versions[u] > content->least[u];
+    for (uint64_t u = 0; u < remains->units; u++) {
+        open += remains->versions[u] > remains->least[u];
     }
-    uint64_t one = open == 0 ? 0 : random_below(content->image->random, open);
-    for (uint64_t u = 0; u < content->units; u++) {
-        bool is_open = content->versions[u] > content->least[u];
-        content->versions[u] = choose_version(content, u, is_open && one == 0);
+    uint64_t one = open == 0 ? 0 : random_below(remains->image->random, open);
+    for (uint64_t u = 0; u < remains->units; u++) {
+        bool is_open = remains->versions[u] > remains->least[u];
+        remains->versions[u] = choose_version(remains, u, is_open && one == 0);
         one -= is_open; /* wraps after the one: no other is 0 again */
     }
 }
 
-static void apply_chosen(struct content *content)
+static void apply_chosen(struct remains *remains)
 {
-    uint64_t unit = content->image->unit;
-    for (size_t i = content->barrier; i < content->image->count; i++) {
-        const struct power_entry *entry = &content->image->entries[i];
-        if (!concerns(content, i) || (entry->kind != POWER_WRITE && entry->kind != POWER_SIZE)) {
+    uint64_t unit = remains->image->unit;
+    for (size_t i = remains->barrier; i < remains->image->count; i++) {
+        const struct power_entry *entry = &remains->image->entries[i];
+        if (!concerns(remains, i) || (entry->kind != POWER_WRITE && entry->kind != POWER_SIZE)) {
             continue;
         }
         uint64_t from;
         uint64_t to;
-        extent(content, entry, &from, &to);
+        extent(remains, entry, &from, &to);
         for (uint64_t u = from / unit; from < to && u <= (to - 1) / unit; u++) {
-            if (content->seen[u]++ < content->versions[u]) {
+            if (remains->seen[u]++ < remains->versions[u]) {
                 uint64_t begin = from > u * unit ? from : u * unit;
                 uint64_t end = to < (u + 1) * unit ? to : (u + 1) * unit;
-                apply(content, entry, begin, end);
+                apply(remains, entry, begin, end);
             }
         }
-        resize(content, entry);
+        resize(remains, entry);
     }
 }
 
-static uint64_t choose_size(const struct content *content)
+static uint64_t choose_size(const struct remains *remains)
 {
-    size_t last = content->size_count - 1;
-    switch (content->image->how) {
+    size_t last = remains->size_count - 1;
+    switch (remains->image->how) {
     case POWER_NONE:
-        return content->sizes[content->size_least];
+        return remains->sizes[remains->size_least];
     case POWER_RANDOM:
     case POWER_LYING:
-        if (chance(content->image, 8)) {
-            return content
-                ->sizes[content->size_least +
-                        random_below(content->image->random, last - content->size_least + 1)];
+        if (chance(remains->image, 8)) {
+            return remains
+                ->sizes[remains->size_least +
+                        random_below(remains->image->random, last - remains->size_least + 1)];
         }
-        return content->sizes[last];
+        return remains->sizes[last];
     default:
-        return content->sizes[last];
+        return remains->sizes[last];
     }
 }
 
-static void write_file(const char *path, const struct content *content, uint64_t size)
+static void write_file(const char *path, const struct remains *remains, uint64_t size)
 {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0 || ftruncate(file, (off_t)size) != 0) {
         power_fail("making", path);
     }
     for (uint64_t done = 0; done < size;) {
-        ssize_t written = pwrite(file, content->bytes + done, size - done, (off_t)done);
+        ssize_t written = pwrite(file, remains->bytes + done, size - done, (off_t)done);
         if (written <= 0) {
             power_fail("writing", path);
         }
@@ -393,24 +393,24 @@ static void write_file(const char *path, const struct content *content, uint64_t
 
 static void make_file(const struct image *image, size_t object, const char *path)
 {
-    struct content content = {.image = image, .object = object};
-    survey(&content);
-    content.units = content.limit / image->unit + 1;
-    content.bytes = memory_allocate(content.limit + 1);
-    content.versions = memory_allocate(content.units * sizeof *content.versions);
-    content.least = memory_allocate(content.units * sizeof *content.least);
-    content.seen = memory_allocate(content.units * sizeof *content.seen);
-    content.sizes = memory_allocate((image->count - content.barrier + 1) * sizeof *content.sizes);
-    settle(&content);
-    count_versions(&content);
-    choose(&content);
-    apply_chosen(&content);
-    write_file(path, &content, choose_size(&content));
-    free(content.bytes);
-    free(content.versions);
-    free(content.least);
-    free(content.seen);
-    free(content.sizes);
+    struct remains remains = {.image = image, .object = object};
+    survey(&remains);
+    remains.units = remains.limit / image->unit + 1;
+    remains.bytes = memory_allocate(remains.limit + 1);
+    remains.versions = memory_allocate(remains.units * sizeof *remains.versions);
+    remains.least = memory_allocate(remains.units * sizeof *remains.least);
+    remains.seen = memory_allocate(remains.units * sizeof *remains.seen);
+    remains.sizes = memory_allocate((image->count - remains.barrier + 1) * sizeof *remains.sizes);
+    settle(&remains);
+    count_versions(&remains);
+    choose(&remains);
+    apply_chosen(&remains);
+    write_file(path, &remains, choose_size(&remains));
+    free(remains.bytes);
+    free(remains.versions);
+    free(remains.least);
+    free(remains.seen);
+    free(remains.sizes);
 }
 
 /* ---- the tree ---- */

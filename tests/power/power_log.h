@@ -40,8 +40,8 @@ enum power_subset {
     POWER_NONE,        /* none */
     POWER_ONE,         /* of each file one page */
     POWER_ALL_BUT_ONE, /* of each file all pages but one */
-    POWER_LYING        /* any, and the disk forgot what it was told to sync since the start: for
-                          tests that must fail */
+    POWER_LYING        /* any, by a disk that did not do the last two syncs of each file's content:
+                          for tests that must fail */
 };
 
 /** Begins a log of what happens below `directory`, which must exist; what is there is taken as
