@@ -332,6 +332,20 @@ static enum status after_unit(struct worker *worker, struct task *task, struct e
     return status;
 }
 
+/* U2: a stop leaves timers due; their record must not overtake them, and is left to the next run.
+ */
+static enum status run_timers_before(struct worker *worker, struct task *task, struct error *error)
+{
+    ensure(task->state == TASK_RUNNING);
+    enum status status = unit_run_timers(worker, task, error);
+    if (status == STATUS_OK && machine_stopping(worker) &&
+        task_timer_due(task, machine_wall_ms(worker))) {
+        status = error_set(error, STATUS_RETRY, ERROR_STOPPED,
+                           "stopped before the timers ahead of a record had run");
+    }
+    return status;
+}
+
 enum status unit_run_record(struct worker *worker, struct task *task, struct task_input *input,
                             const struct broker_record *record, struct error *error)
 {
@@ -340,7 +354,7 @@ enum status unit_run_record(struct worker *worker, struct task *task, struct tas
     enum status status = commit_old(worker, error);
     task_take_time(task, record->timestamp_ms);
     if (status == STATUS_OK && task_timer_due(task, machine_wall_ms(worker))) {
-        status = unit_run_timers(worker, task, error);
+        status = run_timers_before(worker, task, error);
     }
     if (status != STATUS_OK) {
         return status;

@@ -64,6 +64,20 @@ Test(engine_timers, set_in_the_past_fire_right_after_the_callback_that_set_them)
     run_expect(&run, "out", "k=one\nk=two\nt=stream 1 500 a\nt=wall 2 b\nk=three\n");
 }
 
+Test(engine_timers, fire_before_the_record_that_made_them_due_also_around_a_stop)
+{
+    topology(", 'params': {'on_timer': 'mark fired;slow slept 1 500;get a x'}");
+    say(100, "put a x old;set s 1 200 a;set s 1 210 b;set s 1 220 c");
+    say(300, "put a x new;get a x");
+    run_start(&run, NULL);
+    while (run_marks(&run, "fired") == 0) {
+        run_pause(5);
+    }
+    cr_assert_eq(run_signal(&run, SIGTERM), 0, "%s", run.log); /* while the first one runs */
+    run_all(&run, NULL);
+    run_expect(&run, "out", "t=x=old\nt=x=old\nt=x=old\nk=x=new\n");
+}
+
 Test(engine_timers, due_at_the_very_time_of_a_record_fire_before_it)
 {
     say(100, "set s 1 200 a");
