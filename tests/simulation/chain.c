@@ -42,7 +42,7 @@ static leat_status add_link(leat_store *store, leat_bytes key, leat_bytes link,
     return leat_put(store, key, (leat_bytes){text, strlen(text)});
 }
 
-static bool ends_with(leat_bytes value, char last)
+bool chain_ends_with(leat_bytes value, char last)
 {
     return value.size > 0 && ((const char *)value.data)[value.size - 1] == last;
 }
@@ -57,7 +57,7 @@ leat_status chain_process(void *self, leat_context *context, const leat_record *
     leat_record output = *record;
     output.value = (leat_bytes){text, strlen(text)};
     status = leat_forward(context, 0, &output);
-    if (status == LEAT_OK && ends_with(record->value, CHAIN_BAD)) {
+    if (status == LEAT_OK && chain_ends_with(record->value, CHAIN_BAD)) {
         return leat_fail(context, LEAT_ERR_RECORD, "bad after a put and a forward");
     }
     return status;

@@ -5,7 +5,8 @@
  *
  *   record  adds a link to its key's chain, as ever, puts "?<key>/<value>" into the store and sets
  *           a timer of that name
- *   timer   removes that entry and counts it at "#<key>": "<count>:<sum>", whatever the order
+ *   timer   removes that entry and counts it at "#<key>": "<count>:<sum>", whatever the order;
+ *           that of a value with CHAIN_DUD is bad, and leaves nothing
  *   tick    counts itself at "!w<partition>" or "!s<partition>"
  *
  * Each record's timer fires exactly once; how often a schedule ticks is nobody's promise, but its
@@ -38,7 +39,8 @@ static leat_status process_record(void *self, leat_context *context, const leat_
     char name[TEXT_SIZE];
     snprintf(name, sizeof name, "?%.*s/%.*s", (int)record->key.size, (const char *)record->key.data,
              (int)record->value.size, (const char *)record->value.data);
-    leat_status status = leat_put(self, text_bytes(name), (leat_bytes){"set", 3});
+    bool dud = chain_ends_with(record->value, CHAIN_DUD);
+    leat_status status = dud ? LEAT_OK : leat_put(self, text_bytes(name), (leat_bytes){"set", 3});
     if (status == LEAT_OK) {
         status =
             leat_timer_set(context, LEAT_WALL_TIME, TIMER_ID,
@@ -107,7 +109,11 @@ static leat_status run_timer(void *self, leat_context *context, const leat_timer
     snprintf(output, sizeof output, "%s %s%s", text, value, doubled);
     status = leat_remove(self, timer->key);
     status = status == LEAT_OK ? leat_put(self, text_bytes(key), text_bytes(text)) : status;
-    return status == LEAT_OK ? send(context, key, output) : status;
+    status = status == LEAT_OK ? send(context, key, output) : status;
+    if (status == LEAT_OK && chain_ends_with(timer->key, CHAIN_DUD)) {
+        return leat_fail(context, LEAT_ERR_RECORD, "a bad timer, after a put and a forward");
+    }
+    return status;
 }
 
 static leat_status open_with_schedules(leat_context *context, void **self)

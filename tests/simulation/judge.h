@@ -61,7 +61,7 @@ bool judge_wall_check(struct judge_lists *fired, const struct broker_record *rec
 
 /* ---- judge_state.c ---- */
 
-/** The changelog folds to the states of the lists, and its last stamps say the committed offsets. */
+/** The changelog folds to the states of the lists; its last stamps say the committed offsets. */
 void judge_changelog(struct judge *judge, const char *changelog, struct judge_lists *lists);
 /** Every store is the fold of the changelog below its position (I2). */
 void judge_stores(struct judge *judge, const char *changelog);

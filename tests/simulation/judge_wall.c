@@ -14,7 +14,8 @@ static bool add_timer(void *context, const struct broker_record *record)
 {
     struct judge_lists *lists = context;
     char name[JUDGE_TEXT_SIZE];
-    if (!judge_marked(record->value, CHAIN_BAD) && !judge_marked(record->value, CHAIN_REFUSED)) {
+    if (!judge_marked(record->value, CHAIN_BAD) && !judge_marked(record->value, CHAIN_REFUSED) &&
+        !judge_marked(record->value, CHAIN_DUD)) {
         name[0] = '#';
         snprintf(name + 1, sizeof name - 1, "%.*s", (int)record->key.size,
                  (const char *)record->key.data);

@@ -34,7 +34,6 @@ static const struct {
     {"fenced", "a newer producer of"},
     {"fenced instance", "another member took instance"},
     {"stale group metadata", "the generation of the group is another"},
-    {"end of a transaction not answered", "EndTxn: no answer"},
     {"a batch was lost", "a batch was lost"},
     {"output refused by the broker", "the broker refuses a batch"},
     {"bad record skipped", "skipped topic"},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Marks: how often a run reached the rare paths, told from the engine's log lines alone. A path that
- * no seed reaches is one that the simulator says nothing about.
+ * Marks: how often a run reached the rare paths, told from the engine's log lines alone. A path
+ * that no seed reaches is one that the simulator says nothing about.
  */
 #ifndef LEAT_SIMULATION_MARKS_H
 #define LEAT_SIMULATION_MARKS_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MARK_COUNT = 35 };
+enum { MARK_COUNT = 34 };
 
 struct marks {
     int64_t counts[MARK_COUNT];

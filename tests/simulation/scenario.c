@@ -229,6 +229,7 @@ void scenario_run(uint64_t seed, const char *directory, enum scenario_store stor
     verdict->crashes = world->crashes;
     verdict->pauses = world->pauses;
     verdict->restarts = world->restarts;
+    verdict->stops = world->stops;
     verdict->jumps = world->jumps;
     verdict->power_cuts = world->power_cuts;
     verdict->aimed = world->aimed;

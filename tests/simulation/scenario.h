@@ -29,7 +29,8 @@ struct process {
     struct config *config;
     struct program program;
     atomic_int stop;
-    bool asked; /* to stop, by us; else a failing worker stops the others */
+    bool asked;       /* to stop, by us; else a failing worker stops the others */
+    bool interrupted; /* the same, but it comes back */
     bool finished;
     int64_t fencings; /* exits 3 */
     bool until_end;
@@ -80,7 +81,7 @@ struct scenario {
 struct verdict {
     uint64_t seed, hash;
     int64_t virtual_ms, heal_ms;
-    int64_t crashes, pauses, restarts, jumps, power_cuts, aimed, fencings;
+    int64_t crashes, pauses, restarts, stops, jumps, power_cuts, aimed, fencings;
     struct sim_statistics statistics;
     struct sim_disk_statistics disk;
     struct marks marks;
@@ -120,6 +121,8 @@ void scenario_fail(struct scenario *scenario, const char *format, ...)
 /** The life of a process: all its workers, until they are asked to stop or one fails. */
 bool scenario_body(struct instance *instance);
 void scenario_died(struct instance *instance);
+/** An orderly stop, after which it is started again; now and then an urgent one. */
+void scenario_interrupt(struct instance *instance);
 /** Starts a process that has ended. */
 void scenario_start(struct scenario *scenario, uint32_t index);
 bool scenario_all_stopped(struct world *world);
@@ -145,6 +148,7 @@ void oracle_judge(struct scenario *scenario);
 enum { CHAIN_TEXT_SIZE = 32, CHAIN_DELAY_MS = 700 };
 #define CHAIN_BAD '!'     /* a value that ends so is bad, found after its put and forward */
 #define CHAIN_REFUSED '?' /* one whose output the broker refuses, for its timestamp */
+#define CHAIN_DUD '~'     /* one whose timer of wall time is bad, after a put and a forward */
 #define CHAIN_TIMER "timer"
 
 /** The operator "chain": per key the count of records and a checksum over all of them in order, so
@@ -157,6 +161,7 @@ int64_t chain_timer_ms(int64_t timestamp_ms);
 const leat_operator *wall_chain_operator(bool schedules);
 /** The next text of a key's count of fired timers. */
 void chain_fire(char text[CHAIN_TEXT_SIZE], const char *record_value);
+bool chain_ends_with(leat_bytes value, char last);
 leat_status chain_open(leat_context *context, void **self);
 leat_status chain_process(void *self, leat_context *context, const leat_record *record);
 /** The next text of a key's chain; `text` holds the previous ("" = none). */

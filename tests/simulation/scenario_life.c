@@ -62,6 +62,9 @@ static bool judge_end(struct scenario *scenario, struct instance *instance, cons
         process->finished = true;
         return false;
     }
+    if (life->status == STATUS_OK && process->interrupted) {
+        return true;
+    }
     if (life->status == STATUS_FATAL && life->error.code == ERROR_FENCED) {
         sim_note(scenario->world->sim, "exit 3: %s", life->error.text);
         process->fencings++;
@@ -79,6 +82,14 @@ static bool judge_end(struct scenario *scenario, struct instance *instance, cons
     return false;
 }
 
+void scenario_interrupt(struct instance *instance)
+{
+    struct scenario *scenario = instance->world->options.context;
+    struct process *process = &scenario->processes[instance->index];
+    process->interrupted = true;
+    atomic_store(&process->stop, sim_chance(instance->world->sim, 2000) ? 2 : 1);
+}
+
 void scenario_died(struct instance *instance)
 {
     char part[16];
@@ -94,6 +105,7 @@ bool scenario_body(struct instance *instance)
     struct life lives[WORLD_FIBER_LIMIT] = {0};
     instance->broker = sim_broker_open(world->cluster, &world->options.settings);
     atomic_store(&process->stop, process->asked ? 1 : 0);
+    process->interrupted = false;
     for (uint32_t i = scenario->workers; i-- > 0;) {
         struct worker_options options = {
             .program = &process->program,

@@ -113,6 +113,9 @@ static const char *choose_mark(struct scenario *scenario)
     if (!scenario->bad_records || !sim_chance(sim, 800)) {
         return "";
     }
+    if (scenario->topology == TOPOLOGY_WALL && sim_chance(sim, 3000)) {
+        return "~";
+    }
     /* A refused record moves stream time too; with timers the oracle would have to know how. */
     bool operated = scenario->topology != TOPOLOGY_COPY;
     bool refusable = scenario->topology != TOPOLOGY_TIMERS;
@@ -251,6 +254,7 @@ static struct world_faults choose_instance_faults(struct scenario *scenario)
         .crash = crash ? 4 : 0,
         .pause = pause ? 4 : 0,
         .power = crash && one_in(scenario, 3) ? 2 : 0,
+        .stop = one_in(scenario, 3) ? 1 : 0,
         .jump = one_in(scenario, 4) ? 1 : 0,
         .jump_ms = INT64_C(3) * 3600 * 1000,
         .pause_ms = one_in(scenario, 2) ? 1000 : 9000,
@@ -295,6 +299,7 @@ static struct world_options choose_world(struct scenario *scenario, bool verbose
                                                  .callback_timeout_ms = SCENARIO_CALLBACK_MS},
                                     .directory = scenario->directory,
                                     .body = scenario_body,
+                                    .stop = scenario_interrupt,
                                     .died = scenario_died,
                                     .context = scenario,
                                     .verbose = verbose};

@@ -28,7 +28,7 @@ struct sim_content {
     size_t table_count;
     size_t size, map_size;
     bool durable, begun;          /* begun: something was committed */
-    bool synced;     /* nothing was committed since it was synced or closed */
+    bool synced;                  /* nothing was committed since it was synced or closed */
     bool damaged;                 /* it does not open */
     bool distrusted;              /* a `fast` one after a power loss: whoever opens it is wrong */
     struct sim_undos open;        /* of the transaction under way */

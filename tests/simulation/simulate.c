@@ -81,9 +81,9 @@ static void remove_directory(const char *path)
 static int64_t count_faults(const struct verdict *verdict)
 {
     const struct sim_disk_statistics *d = &verdict->disk;
-    return verdict->crashes + verdict->pauses + verdict->jumps + verdict->power_cuts +
-           verdict->statistics.broken + verdict->statistics.rebalances + d->slow + d->damaged +
-           d->full + d->torn + d->undone + d->map_full_at_commit;
+    return verdict->crashes + verdict->pauses + verdict->stops + verdict->jumps +
+           verdict->power_cuts + verdict->statistics.broken + verdict->statistics.rebalances +
+           d->slow + d->damaged + d->full + d->torn + d->undone + d->map_full_at_commit;
 }
 
 static void print_counts(const struct verdict *verdict)
@@ -94,9 +94,10 @@ static void print_counts(const struct verdict *verdict)
            " fenced, %" PRId64 " timed out, %" PRId64 " takeovers\n",
            s->committed, s->aborted, s->fenced, s->timed_out, s->takeovers);
     printf("  faults: %" PRId64 " (%" PRId64 " crashes, %" PRId64 " pauses, %" PRId64
-           " aimed, %" PRId64 " power cuts, %" PRId64 " clock jumps; %" PRId64
-           " rebalances, %" PRId64 " broken connections, %" PRId64 " late ends)\n",
-           count_faults(verdict), verdict->crashes, verdict->pauses, verdict->aimed,
+           " aimed, %" PRId64 " orderly stops, %" PRId64 " power cuts, %" PRId64
+           " clock jumps; %" PRId64 " rebalances, %" PRId64 " broken connections, %" PRId64
+           " late ends)\n",
+           count_faults(verdict), verdict->crashes, verdict->pauses, verdict->aimed, verdict->stops,
            verdict->power_cuts, verdict->jumps, s->rebalances, s->broken, s->late_ends);
     printf("  disks: %" PRId64 " maps full, %" PRId64 " at a commit, %" PRId64
            " slow calls, %" PRId64 " damaged, %" PRId64 " times full, %" PRId64 " torn, %" PRId64
@@ -169,6 +170,7 @@ static void add_up(struct totals *totals, const struct verdict *verdict)
     sums->virtual_ms += verdict->virtual_ms;
     sums->crashes += verdict->crashes;
     sums->pauses += verdict->pauses;
+    sums->stops += verdict->stops;
     sums->jumps += verdict->jumps;
     sums->power_cuts += verdict->power_cuts;
     sums->aimed += verdict->aimed;

@@ -261,7 +261,7 @@ static void strike_one(struct instance *instance, int64_t pause_ms)
 {
     struct world *world = instance->world;
     const struct world_faults *faults = &world->options.instance_faults;
-    uint32_t all = faults->crash + faults->power + faults->pause + faults->jump;
+    uint32_t all = faults->crash + faults->power + faults->pause + faults->stop + faults->jump;
     uint32_t turn = all == 0 ? 0 : (uint32_t)sim_below(world->sim, all);
     if (all == 0) {
         return;
@@ -273,6 +273,10 @@ static void strike_one(struct instance *instance, int64_t pause_ms)
     } else if (turn < faults->crash + faults->power + faults->pause) {
         int64_t most_ms = faults->pause_ms > pause_ms ? faults->pause_ms : pause_ms;
         pause_instance(instance, sim_between(world->sim, 1 + pause_ms * 1000, 1 + most_ms * 1000));
+    } else if (turn < all - faults->jump) {
+        world->stops++;
+        sim_note(world->sim, "---- %s is asked to stop", instance->name);
+        world->options.stop(instance);
     } else {
         move_clock(instance, faults->jump_ms);
     }

@@ -34,6 +34,7 @@ struct world_faults {
     uint64_t points;       /* mean number of points between two faults; 0 = never */
     uint32_t crash, pause; /* their shares */
     uint32_t power;        /* the same, of a machine without power, or of all */
+    uint32_t stop;         /* the same, of an orderly stop: see world_options.stop */
     uint32_t jump;         /* the same, of the wall clock */
     int64_t pause_ms;      /* longest */
     int64_t restart_ms;
@@ -52,6 +53,8 @@ struct world_options {
     const char *directory; /* of all state; NULL = there is none */
     /** Opens instance->broker first. Returns true to be started again. */
     bool (*body)(struct instance *instance);
+    /** Asks the process to end; it is started again. */
+    void (*stop)(struct instance *instance);
     /** The process is gone: drops what it held open elsewhere; may be NULL. */
     void (*died)(struct instance *instance);
     void *context;
@@ -63,7 +66,7 @@ struct world {
     struct sim *sim;
     struct sim_cluster *cluster;
     struct instance instances[WORLD_INSTANCE_LIMIT];
-    int64_t crashes, pauses, restarts, jumps, power_cuts, aimed;
+    int64_t crashes, pauses, restarts, stops, jumps, power_cuts, aimed;
     int64_t aimed_us; /* when the last aimed fault struck */
     bool healed;
 };
