@@ -35,7 +35,9 @@ struct restore {
     uint64_t last_sequence; /* 0 = none read */
     int64_t last_offset;    /* of the last record that was no stamp; -1 none */
     uint32_t count, checksum;
-    int64_t batch_records, batch_size;
+    int64_t batch_records, batch_size, batch_limit;
+    int64_t head_ms; /* wall clock from which tombstones count: the last time the store was at the
+                        head, or when a replay from the log's start began */
     bool incomplete; /* a record of a node that is gone was left out */
     bool torn;       /* the changelog contradicts itself */
     char why[256];
@@ -170,6 +172,9 @@ enum status restore_begin(struct worker *worker, struct task *task, struct error
                 : position - 1 < start ? start
                                        : position - 1,
         .continues = position > 0,
+        .batch_limit = worker->options.restore_batch > 0 ? worker->options.restore_batch
+                                                         : RESTORE_BATCH_RECORDS,
+        .head_ms = position > 0 ? task->position.head_ms : machine_wall_ms(worker),
         .began_us = worker->now_us,
         .progress_us = worker->now_us,
         .logged_us = worker->now_us,
@@ -241,9 +246,8 @@ static void check_records(struct task *task, const struct broker_record *record,
     }
 }
 
-static enum status replay_stamp(struct worker *worker, struct task *task,
-                                const struct broker_record *record, bool *restart,
-                                struct error *error)
+static enum status replay_stamp(struct task *task, const struct broker_record *record,
+                                bool *restart, struct error *error)
 {
     ensure(task->state == TASK_RESTORING);
     struct restore *restore = task->restore;
@@ -285,7 +289,7 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
         task->position_stamp.size = 0;
         buffer_append(&task->position_stamp, record->value.data, record->value.size);
         task->position = (struct position){record->offset + 1,
-                                           machine_wall_ms(worker),
+                                           restore->head_ms,
                                            {task->position_stamp.data, task->position_stamp.size}};
         task->sequence = stamp.sequence;
         task->stream_time = stamp.stream_time;
@@ -293,7 +297,7 @@ static enum status replay_stamp(struct worker *worker, struct task *task,
             status = store_begin(task->store, error);
             task->writing = status == STATUS_OK;
         }
-        if (status == STATUS_OK && (restore->batch_records >= RESTORE_BATCH_RECORDS ||
+        if (status == STATUS_OK && (restore->batch_records >= restore->batch_limit ||
                                     restore->batch_size >= RESTORE_BATCH_SIZE)) {
             status = commit_batch(task, error);
         }
@@ -401,7 +405,7 @@ static enum status replay(struct worker *worker, struct task *task,
         return replay_change(task, record, error);
     }
     bool restart = false;
-    enum status status = replay_stamp(worker, task, record, &restart, error);
+    enum status status = replay_stamp(task, record, &restart, error);
     if (status == STATUS_OK && restart) {
         return restart_from_log_start(worker, task,
                                       "its last stamp is not the one the changelog holds", error);

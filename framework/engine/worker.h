@@ -53,6 +53,7 @@ struct worker_options {
     atomic_int *stop; /* 0 = run, 1 = finish, 2 = now */
     const struct topic_facts *topics;
     size_t topic_count;
+    int64_t restore_batch; /* records of a changelog that a store commits at a time; 0 = 20,000 */
     enum status (*store_open)(const char *directory, const struct store_options *options,
                               struct store **store, struct error *error);
 };
