@@ -211,6 +211,7 @@ static void examine_end(struct examination *on, const struct entry *end)
     struct slots *slots = on->slots;
     uint64_t bit = slots_reader(slots, end->who);
     const size_t *number = pair_map_find(&on->numbers, end->who, end->place);
+    ensure(number == NULL || on->cursors != NULL);
     int64_t first = number == NULL ? 0 : on->cursors[*number].first;
     for (size_t i = slots->first[end->place]; i < slots->first[end->place + 1]; i++) {
         struct slot *slot = &slots->items[i];

@@ -158,20 +158,20 @@ static void join_entries(struct slots *slots, struct findings *findings)
     slots->items = memory_allocate((count + 1) * sizeof *slots->items);
     uint32_t place = 0;
     for (size_t i = 0; i < count; i++) {
-        struct slot *last = slots->count == 0 ? NULL : &slots->items[slots->count - 1];
-        if (last == NULL || last->place != items[i].place || last->offset != items[i].offset) {
+        bool same =
+            i > 0 && items[i - 1].place == items[i].place && items[i - 1].offset == items[i].offset;
+        if (!same) {
             for (; place <= items[i].place; place++) {
                 slots->first[place] = slots->count;
             }
-            last = &slots->items[slots->count++];
-            *last = (struct slot){.place = items[i].place,
-                                  .offset = items[i].offset,
-                                  .content = items[i].entry,
-                                  .send = NO_ENTRY,
-                                  .read = NO_ENTRY,
-                                  .write = NO_ENTRY};
+            slots->items[slots->count++] = (struct slot){.place = items[i].place,
+                                                         .offset = items[i].offset,
+                                                         .content = items[i].entry,
+                                                         .send = NO_ENTRY,
+                                                         .read = NO_ENTRY,
+                                                         .write = NO_ENTRY};
         }
-        join_entry(slots, last, items[i].entry, findings);
+        join_entry(slots, &slots->items[slots->count - 1], items[i].entry, findings);
     }
     for (; place <= history->place_count; place++) {
         slots->first[place] = slots->count;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * History writer: what a seed looked like from outside, for check-history (docs/history.md): what
- * was fed, what every transaction wrote and how it ended, what a reader saw while faults struck, and
- * what one sees at the end. It draws nothing from the seed and touches nothing: the trace stays.
+ * was fed, what every transaction wrote and how it ended, what a reader saw while faults struck,
+ * and what one sees at the end. It draws nothing from the seed and touches nothing, so that the
+ * trace stays the same.
  */
 #ifndef LEAT_SIMULATION_HISTORY_WRITER_H
 #define LEAT_SIMULATION_HISTORY_WRITER_H
