@@ -59,6 +59,47 @@ static void make_changelog_anew(struct epilogue_state *self)
     sim_topic_make(self->cluster, self->changelog, partitions, true);
 }
 
+/* One transaction of somebody's, as long as the log was in each partition. */
+static void write_strangers(struct epilogue_state *self, const int64_t *ends)
+{
+    struct broker *broker =
+        sim_broker_open(self->cluster, &self->scenario->world->options.settings);
+    struct producer *producer = NULL;
+    struct error error;
+    int32_t partitions = 0;
+    struct broker_output output = {.key = {"chain/state\0~", 13}, .timestamp_ms = -1};
+    ensure(producer_open(broker, "tool", &producer, &error) == STATUS_OK);
+    while (producer_ready(producer, 1000, &error) != STATUS_OK) {
+    }
+    ensure(producer_topic(producer, self->changelog, &output.topic, &partitions, &error) ==
+           STATUS_OK);
+    ensure(producer_begin(producer, &error) == STATUS_OK);
+    for (; output.partition < partitions; output.partition++) {
+        for (int64_t i = 0; i < ends[output.partition] + 10; i++) {
+            ensure(producer_send(producer, &output, &error) == STATUS_OK);
+        }
+    }
+    while (producer_flush(producer, 1000, &error) == STATUS_RETRY) {
+    }
+    ensure(producer_commit(producer, 10000, &error) == STATUS_OK);
+    producer_close(producer);
+    broker_close(broker);
+    (void)world_run(self->scenario->world, LIMIT_MS, scenario_settled);
+}
+
+/* In some seeds the new one is as long as the old: the stores' positions lie within it, but what is
+   there is not theirs; or compaction has taken it. */
+static void fill_changelog(struct epilogue_state *self, const int64_t *ends)
+{
+    uint64_t how = sim_below(self->scenario->world->sim, 3);
+    if (how > 0) {
+        write_strangers(self, ends);
+    }
+    if (how == 2) {
+        sim_compact(self->cluster, self->changelog, false);
+    }
+}
+
 /* Stamps that say all that ours would, but whose they are. */
 static void write_foreign_stamps(struct epilogue_state *self)
 {
@@ -116,6 +157,7 @@ static bool delete_unread(struct epilogue_state *self)
         int64_t end = sim_log_end(self->cluster, "in", p);
         if (end - sim_group_offset(self->cluster, "app", "in", p) >= 2) {
             self->partition = p;
+            self->offset = end - 1;
             sim_retain(self->cluster, "in", p, end - 1);
             return true;
         }
@@ -127,7 +169,9 @@ static bool harm(struct epilogue_state *self)
 {
     switch (self->scenario->epilogue) {
     case EPILOGUE_CHANGELOG:
+        note_ends(self);
         make_changelog_anew(self);
+        fill_changelog(self, self->changelog_ends);
         return true;
     case EPILOGUE_FOREIGN:
         write_foreign_stamps(self);
@@ -280,7 +324,8 @@ static void go_on(struct epilogue_state *self, enum continue_from from, const in
 {
     struct scenario *scenario = self->scenario;
     uint32_t count = scenario->world->options.instance_count;
-    process_more(self, self->chosen, from);
+    bool lost = scenario->epilogue == EPILOGUE_RETENTION; /* the source says how to go on */
+    process_more(self, self->chosen, lost ? CONTINUE_NOTHING : from);
     if (count > 1 && scenario->failure[0] == '\0') {
         sim_wait_us(scenario->world->sim, GONE_US);
         process_more(self, (self->chosen + 1) % count, CONTINUE_NOTHING); /* its stores are old */
@@ -321,6 +366,13 @@ void epilogue_run(struct scenario *scenario)
         return;
     }
     sim_note(sim, "==== epilogue %d, partition %d", (int)scenario->epilogue, (int)self.partition);
+    if (retention && scenario->goes_on) {
+        note_ends(&self);
+        if (chains) {
+            go_on(&self, CONTINUE_OFFSETS, (const int64_t(*)[16])held);
+        }
+        return;
+    }
     expect_stop(&self, CONTINUE_NOTHING);
     if (!chains || retention || scenario->epilogue == EPILOGUE_FOREIGN ||
         scenario->failure[0] != '\0') {

@@ -58,9 +58,11 @@ struct scenario {
     int32_t keys, records, fed, burst;
     uint32_t workers; /* of each instance */
     int64_t transaction_ms, faults_ms;
+    int64_t restore_batch;
     int64_t tombstone_ms; /* delete.retention.ms of changelogs, where compaction heeds it; 0 = no */
     int32_t empty_partition; /* gets no record, yet is claimed; -1 = none */
-    bool static_membership, bad_records, lonely, schedules, fast, compacts, until_end, lmdb;
+    bool static_membership, bad_records, lonely, schedules, fast, compacts, until_end, lmdb,
+        goes_on;
     enum epilogue epilogue;
     int64_t ends[2][16]; /* of the sources' partitions, for until_end */
     const char *directory;

@@ -118,6 +118,7 @@ bool scenario_body(struct instance *instance)
             .stop = &process->stop,
             .topics = scenario->facts,
             .topic_count = scenario->fact_count,
+            .restore_batch = scenario->restore_batch,
             .store_open = scenario->lmdb ? sim_lmdb_open : sim_store_open};
         lives[i].instance = instance;
         worker_create(&options, &lives[i].worker);

@@ -43,12 +43,14 @@ static char *topology_text(struct scenario *scenario, const char *instance)
         "\"membership\": \"%s\"}, \"callback_timeout\": %d, \"state\": {\"directory\": "
         "\"%s\", \"flush_interval\": %d, \"durability\": \"%s\"}, \"workers\": %u, \"commit\": "
         "{\"interval\": %d, \"records\": %d}, "
-        "\"on_error\": \"skip\", \"sources\": {\"in\": {\"topics\": [\"in\"%s]}}, ",
+        "\"on_error\": \"skip\", \"sources\": {\"in\": {\"topics\": [\"in\"%s], "
+        "\"on_offset_lost\": \"%s\"}}, ",
         instance, (int)SCENARIO_SESSION_MS, (int)scenario->transaction_ms,
         scenario->static_membership ? "static" : "dynamic", (int)SCENARIO_CALLBACK_MS,
         scenario->directory, one_in(scenario, 4) ? 300 : 0, scenario->fast ? "fast" : "durable",
         scenario->workers, commit_interval_ms(scenario), one_in(scenario, 2) ? 10 : 1000,
-        scenario->topology == TOPOLOGY_JOIN ? ", \"in2\"" : "");
+        scenario->topology == TOPOLOGY_JOIN ? ", \"in2\"" : "",
+        scenario->goes_on ? "earliest" : "stop");
     const char *last = "in";
     if (scenario->topology == TOPOLOGY_REGROUP) {
         buffer_append_text(&text, "\"repartitions\": {\"by_key\": {\"from\": [\"in\"]}}, ");
@@ -341,6 +343,8 @@ static void choose_shape(struct scenario *scenario)
     scenario->until_end = one_in(scenario, 5);
     scenario->epilogue =
         one_in(scenario, 3) ? (enum epilogue)below(scenario, EPILOGUE_KINDS) : EPILOGUE_NONE;
+    scenario->restore_batch = one_in(scenario, 2) ? 0 : 1 + (int64_t)below(scenario, 30);
+    scenario->goes_on = one_in(scenario, 2);
     scenario->fast = one_in(scenario, 3);
     scenario->schedules = one_in(scenario, 2);
     scenario->workers = one_in(scenario, 2) ? 1 : 1 + (uint32_t)below(scenario, 3);
