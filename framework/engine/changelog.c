@@ -217,6 +217,7 @@ static const char *read_text(struct reader *reader, struct arena *arena)
     char *text = arena_take(arena, size + 1);
     memcpy(text, read_raw(reader, size), size);
     text[size] = 0;
+    reader->bad = memchr(text, 0, size) != NULL; /* none is ever written */
     return text;
 }
 
