@@ -255,6 +255,7 @@ static void read_log(MDB_txn *txn)
             ensure(error.code == ERROR_CORRUPT);
             continue;
         }
+        ensure(row.start >= 0 && row.start <= row.end && row.size >= 0);
         for (int64_t offset = 0; offset <= RECORDS * 2; offset += 7) {
             struct local_block *block = NULL;
             if (answered(local_log_fetch(environment, txn, topic.id, partition, offset, 1 << 20,

@@ -374,8 +374,6 @@ static void finish(struct run *run)
     for (int i = 0; i < RECENT; i++) {
         buffer_finish(&run->recent[i]);
     }
-    free(run->key);
-    free(run->value);
     test_folder_remove(run->folder);
 }
 
@@ -383,8 +381,9 @@ void store_steps_run(store_steps_source *source, void *opaque, uint64_t steps, b
 {
     struct run run = {
         .source = source, .opaque = opaque, .durable = durable, .folder = test_folder_make()};
-    run.key = memory_allocate(KEY_ROOM);
-    run.value = memory_allocate((size_t)4 << 20);
+    static uint8_t key_room[KEY_ROOM], value_room[4 << 20]; /* too slow to make for each input */
+    run.key = key_room;
+    run.value = value_room;
     store_reopen(&run);
     for (run.step = 1; run.step <= steps && !run.dry; run.step++) {
         step(&run);
