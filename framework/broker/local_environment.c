@@ -354,7 +354,7 @@ static enum status map_open(struct local_environment *environment, struct error 
         }
         mdb_env_close(environment->env);
         environment->env = NULL;
-        if (result != ENOMEM) {
+        if (result != ENOMEM && result != EINVAL) { /* EINVAL: Valgrind's word for it */
             break;
         }
     }

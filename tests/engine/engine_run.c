@@ -32,8 +32,15 @@ static size_t path_count;
 
 const char *run_path(struct run *run, const char *name)
 {
+    char *path = memory_format("%s/%s", run->folder, name);
+    for (size_t i = 0; i < path_count; i++) {
+        if (strcmp(paths[i], path) == 0) { /* asked for in a loop */
+            free(path);
+            return paths[i];
+        }
+    }
     cr_assert_lt(path_count, PATHS);
-    return paths[path_count++] = memory_format("%s/%s", run->folder, name);
+    return paths[path_count++] = path;
 }
 
 static char *read_file(const char *path)
@@ -209,9 +216,12 @@ void run_commit_offset(struct run *run, const char *topic, int32_t partition, in
 void run_start(struct run *run, const char *options)
 {
     cr_assert_eq(run->pid, 0);
-    char *copy = memory_text(options == NULL ? "" : options);
-    const char *arguments[OPTIONS + 4] = {LEAT_BINARY_DIR "/topology", "run", run->file};
-    size_t count = 3;
+    const char *under = getenv("LEAT_RUN_UNDER"); /* a command, as "valgrind -q" */
+    char *copy =
+        memory_format("%s " LEAT_BINARY_DIR "/topology run %s %s", under == NULL ? "" : under,
+                      run->file, options == NULL ? "" : options);
+    const char *arguments[OPTIONS + 4] = {NULL};
+    size_t count = 0;
     char *rest = NULL;
     for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
         cr_assert_lt(count, OPTIONS);
@@ -222,7 +232,7 @@ void run_start(struct run *run, const char *options)
     if (run->pid == 0) {
         int log = open(run->log_name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
         (void)dup2(log, STDERR_FILENO);
-        (void)execv(arguments[0], (char **)(uintptr_t)arguments);
+        (void)execvp(arguments[0], (char **)(uintptr_t)arguments);
         _exit(127);
     }
     free(copy);

@@ -154,7 +154,7 @@ Test(engine_timers, are_not_waited_for_by_until_end)
 
 Test(engine_timers, survive_a_kill_and_fire_once)
 {
-    say(100, "set s 1 200 a;set w 2 +700 w;fwd set");
+    say(100, "set s 1 200 a;set w 2 +3000 w;fwd set");
     run_start(&run, NULL);
     run_await(&run, "out", 1);
     cr_assert_eq(run_signal(&run, SIGKILL), -SIGKILL);
