@@ -2,6 +2,7 @@
 #include "content_case.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,16 +119,16 @@ void content_home(struct content_case *on, size_t topic, const struct slot *slot
 bool content_number(struct bytes text, int64_t *number)
 {
     char digits[24];
-    if (text.data == NULL || text.size == 0 || text.size >= sizeof digits) {
+    char again[24];
+    if (text.data == NULL || text.size >= sizeof digits) {
         return false;
     }
     memcpy(digits, text.data, text.size);
     digits[text.size] = '\0';
-    char *end = NULL;
     errno = 0;
-    *number = strtoll(digits, &end, 10);
-    bool plain = digits[0] == '-' || (digits[0] >= '0' && digits[0] <= '9');
-    return plain && errno == 0 && *end == '\0' && strlen(digits) == text.size;
+    *number = strtoll(digits, NULL, 10);
+    snprintf(again, sizeof again, "%" PRId64, *number);
+    return errno == 0 && strlen(digits) == text.size && strcmp(digits, again) == 0;
 }
 
 static enum status examine_kind(struct content_case *on)
