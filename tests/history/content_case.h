@@ -43,7 +43,7 @@ void content_expect(struct content_case *on);
 /** A key lives in one partition of a topic. */
 void content_home(struct content_case *on, size_t topic, const struct slot *slot);
 
-/** A whole number in decimal as a program prints it, no blank, no zero before it; false otherwise. */
+/** A whole number in decimal as a program prints it, without zeros before it; else false. */
 bool content_number(struct bytes text, int64_t *number);
 
 /* ---- The models ---- */
