@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WATCHDOG_S = 60, ENDED_WITH_ERROR = 10, DIFFERS = 11, STORES_LAG = 12 };
+enum { WATCHDOG_S = 30, ENDED_WITH_ERROR = 10, DIFFERS = 11, STORES_LAG = 12 };
 
 static const int64_t second_us = 1000000;
 
@@ -74,7 +74,8 @@ static int life_body(const struct sweep_case *given, struct plan *plan)
     seam_seed(2);
     seam_watch(state);
     if (given->kind == KIND_DEATH && given->how == DEATH_POWER) {
-        loss_watch(state, (uint64_t)given->occurrence * 131 + (uint64_t)given->point);
+        loss_watch(state,
+                   (uint64_t)(given->seed * 1000003 + given->occurrence * 131 + given->point));
     }
     point_arm(plan);
     seam_memory_watch(given->kind == KIND_ALLOCATION);
@@ -89,7 +90,7 @@ static int life_body(const struct sweep_case *given, struct plan *plan)
     return status == STATUS_OK ? 0 : ENDED_WITH_ERROR;
 }
 
-/* A store may be behind its changelog (or be another instance's) after a failure: then a restart must
+/* After a failure a store may be behind its changelog, or another instance's: then a restart must
    mend it. Everything else must be right at once. */
 static int compare(const char *folder, struct plan *plan)
 {
@@ -189,6 +190,9 @@ static bool names_memory(struct plan *plan)
 /* A life that was not killed as planned: what may become of it. */
 static bool life_is_right(const struct sweep_case *given, struct plan *plan, int status)
 {
+    if (given->kind == KIND_DEATH && given->how == DEATH_PAUSE) {
+        return status == 0;
+    }
     if (given->kind == KIND_DEATH) {
         bool killed = given->how != DEATH_EXIT;
         return killed ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
@@ -214,6 +218,7 @@ static void make_plan(const struct sweep_case *given, const char *folder, int nu
     plan->occurrence = given->occurrence;
     plan->early = given->early;
     plan->keeping = given->keeping;
+    plan->first_only = given->script->pauses;
     plan->standing_count = given->script->standing_count;
     memcpy(plan->standing, given->script->standing, sizeof plan->standing);
     switch (given->kind) {
@@ -313,16 +318,17 @@ enum verdict case_count(const struct script *script, const char *folder, struct 
 const char *case_options(const struct sweep_case *given)
 {
     static char text[200];
-    static const char *const deaths[] = {"exit", "kill", "power"};
+    static const char *const deaths[] = {"exit", "kill", "power", "pause"};
     const char *canary = given->early     ? " --canary early"
                          : given->keeping ? " --canary keeping"
                                           : "";
     switch (given->kind) {
     case KIND_DEATH:
         (void)snprintf(text, sizeof text,
-                       "--script %s --point %s --occurrence %" PRId64 " --kind %s%s",
+                       "--script %s --point %s --occurrence %" PRId64 " --kind %s --seed %" PRId64
+                       "%s",
                        given->script->name, point_name(given->point), given->occurrence,
-                       deaths[given->how], canary);
+                       deaths[given->how], given->seed, canary);
         break;
     case KIND_FAULT:
         (void)snprintf(text, sizeof text,

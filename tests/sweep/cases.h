@@ -16,7 +16,9 @@ struct sweep_case {
     int point;          /* deaths; faults: 2 * call */
     int64_t occurrence; /* allocations: which */
     int how;            /* enum death, or which fault of the call */
+    int64_t seed;       /* of a loss of power */
     bool early, keeping;
+    bool beyond; /* one more than was counted: must not be reached */
 };
 
 enum verdict { VERDICT_RIGHT, VERDICT_WRONG, VERDICT_NOT_REACHED };

@@ -19,16 +19,16 @@ static char *topology_text(const struct life *life)
     return memory_format(
         "{\"application\": \"" LIFE_APPLICATION "\", \"instance\": \"%s\", "
         "\"broker\": {\"kind\": \"local\", \"directory\": \"%s/broker\", "
-        "\"membership\": \"dynamic\", \"session_timeout\": \"60s\", "
-        "\"transaction_timeout\": \"60s\"}, "
+        "\"membership\": \"dynamic\", \"session_timeout\": \"%ds\", "
+        "\"transaction_timeout\": \"600s\"}, "
         "\"state\": {\"directory\": \"%s/state\", \"durability\": \"%s\", "
         "\"flush_interval\": %d}, \"commit\": {\"interval\": \"1s\", \"records\": 4}, "
         "\"sources\": {\"in\": {\"topic\": \"in\"}}, "
         "\"operators\": {\"tally\": {\"use\": \"tally\", \"from\": \"in\"}}, "
         "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": \"tally\"}, "
         "\"late\": {\"topic\": \"late\", \"from\": \"tally.late\"}}}",
-        life->instance, life->folder, life->folder, life->fast ? "fast" : "durable",
-        life->flush_ms);
+        life->instance, life->folder, (int)LIFE_SESSION_S, life->folder,
+        life->fast ? "fast" : "durable", life->flush_ms);
 }
 
 static enum status run_worker(struct life *life, const struct program *program,
@@ -92,7 +92,7 @@ struct broker *life_open_broker(const char *folder)
 {
     char *directory = memory_format("%s/broker", folder);
     const struct broker_settings settings = {.directory = directory,
-                                             .session_timeout_ms = 60000,
+                                             .session_timeout_ms = LIFE_SESSION_S * 1000,
                                              .transaction_timeout_ms = 60000,
                                              .callback_timeout_ms = 60000,
                                              .prefetch_size = 1 << 20};

@@ -17,6 +17,8 @@
 #define LIFE_APPLICATION "application_of_the_sweep"
 #define LIFE_CHANGELOG LIFE_APPLICATION "-in-changelog"
 
+enum { LIFE_SESSION_S = 60 };
+
 struct life {
     const char *folder;   /* holds broker/ and state/ */
     const char *instance; /* "a" or "b" */

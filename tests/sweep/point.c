@@ -2,6 +2,7 @@
 #include "point.h"
 
 #include "loss.h"
+#include "turns.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -121,10 +122,15 @@ struct plan *point_plan(void)
     return armed;
 }
 
-_Noreturn static void die(void)
+void (*point_pause)(void);
+
+static void die(void)
 {
     armed->reached = true;
     switch (armed->death) {
+    case DEATH_PAUSE:
+        point_pause();
+        return;
     case DEATH_POWER:
         loss_strike();
         (void)kill(getpid(), SIGKILL);
@@ -146,10 +152,15 @@ static void reach(int point)
     }
 }
 
+static bool counts(void)
+{
+    return armed != NULL && (!armed->first_only || turns_self() == 0);
+}
+
 const struct fault *point_enter(enum call call)
 {
     struct plan *plan = armed;
-    if (plan == NULL) {
+    if (!counts()) {
         return NULL;
     }
     reach(2 * (int)call);
@@ -168,7 +179,7 @@ const struct fault *point_enter(enum call call)
 
 void point_leave(enum call call)
 {
-    if (armed != NULL) {
+    if (counts()) {
         reach(2 * (int)call + 1);
     }
 }

@@ -5,7 +5,7 @@
  *
  * Each call across a seam (broker.h, store.h, the file system, an operator's callback) has a point
  * before it and, where it changes something, one after it. Nothing in the engine knows of this: the
- * wrappers of seam_broker.c, seam_store.c and seam_system.c and the operator (tally.c) call in here.
+ * wrappers of seam_broker.c, seam_store.c and seam_system.c and the operator (tally.c) call this.
  *
  * Invariant: the same script reaches the same points in the same order, because the clock is
  * virtual and one thread runs at a time (turns.h); so an occurrence that was counted once can be
@@ -85,7 +85,13 @@ enum call { POINT_CALLS(POINT_ENUM) CALL_COUNT };
 enum { POINT_COUNT = 2 * CALL_COUNT, POINT_NONE = -1 }; /* a point is 2 * call, + 1 after it */
 
 enum { POINT_DIED = 77 }; /* exit status of a planned _exit */
-enum death { DEATH_EXIT, DEATH_KILL, DEATH_POWER, DEATH_COUNT };
+enum death {
+    DEATH_EXIT,
+    DEATH_KILL,
+    DEATH_POWER,
+    DEATH_PAUSE, /* none, but a sleep for longer than the session: point_pause */
+    DEATH_COUNT
+};
 
 /** How a call fails. `applied`: what it was to do is done, only the answer is lost. */
 struct fault {
@@ -112,8 +118,9 @@ struct plan {
     int64_t allocation; /* the one that fails; 0 = none */
     struct standing_fault standing[2];
     int standing_count;
-    bool early;   /* canary: stores are committed before the producer's transaction */
-    bool keeping; /* canary: an aborted store transaction is kept */
+    bool first_only; /* points of the first of two instances alone */
+    bool early;      /* canary: stores are committed before the producer's transaction */
+    bool keeping;    /* canary: an aborted store transaction is kept */
     bool reached;
     int64_t counts[POINT_COUNT];
     int64_t allocations;
@@ -123,6 +130,8 @@ struct plan {
 
 /** From now on calls count, and `plan` happens; NULL: nothing does. */
 void point_arm(struct plan *plan);
+/** What DEATH_PAUSE does; a script sets it. */
+extern void (*point_pause)(void);
 /** NULL when not armed. */
 struct plan *point_plan(void);
 

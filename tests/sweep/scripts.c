@@ -115,17 +115,18 @@ static void prepare_damage(const struct script *script, const char *folder)
 /* ---- rebalance: a second instance joins, takes one task, and leaves again ---- */
 
 static struct life second;
+static enum status second_status;
+static struct error second_error;
 static bool joined;
 static int second_counted;
 
 static void live_second(void *argument)
 {
-    struct error error;
     (void)argument;
     seam_memory_watch(point_plan() != NULL && point_plan()->allocation != 0);
-    if (life_run(&second, &error) != STATUS_OK) {
-        (void)fprintf(stderr, "instance b: %s\n", error.text);
-        /* As in a process of its own: the first one goes on. */
+    second_status = life_run(&second, &second_error);
+    if (second_status != STATUS_OK) { /* as in a process of its own: the first one goes on */
+        (void)fprintf(stderr, "instance b: %s\n", second_error.text);
     }
 }
 
@@ -151,6 +152,40 @@ static enum status run_rebalance(const struct script *script, const char *folder
     enum status status = life_run(&life, error);
     atomic_store(&second.stop, 1);
     turns_join();
+    return status;
+}
+
+/* ---- zombie: an instance sleeps, another does all of its work, then it wakes up ---- */
+
+/* The leases of both run out, which somebody who joins notices; the one that is awake joins again.
+ */
+static void sleep_long(void)
+{
+    static const char *const topics[] = {"in"};
+    const struct consumer_options options = {
+        .group = LIFE_APPLICATION, .topics = topics, .topic_count = 1};
+    struct consumer *consumer = NULL;
+    struct error error;
+    turns_advance(INT64_C(1000000) * 2 * LIFE_SESSION_S);
+    struct broker *broker = life_open_broker(second.folder);
+    ensure(consumer_open(broker, &options, &consumer, &error) == STATUS_OK);
+    consumer_close(consumer);
+    broker_close(broker);
+    turns_pause();
+}
+
+static enum status run_zombie(const struct script *script, const char *folder, struct error *error)
+{
+    struct life life = life_of(script, folder, "a");
+    second = life_of(script, folder, "b");
+    point_pause = sleep_long;
+    turns_start(live_second, NULL);
+    enum status status = life_run(&life, error);
+    turns_join();
+    if (status == STATUS_OK && second_status != STATUS_OK) {
+        *error = second_error;
+        status = second_status;
+    }
     return status;
 }
 
@@ -189,5 +224,11 @@ const struct script scripts[] = {
      .standing_count = 2,
      .prepare = prepare_input,
      .run = run_to_end},
+    {.name = "zombie",
+     .summary = "two instances; one sleeps for longer than its session, the other does its work",
+     .pauses = true,
+     .complete = true,
+     .prepare = prepare_input,
+     .run = run_zombie},
 };
 const size_t script_count = sizeof scripts / sizeof *scripts;

@@ -14,6 +14,7 @@ struct script {
     const char *name, *summary;
     bool fast; /* state.durability */
     int flush_ms;
+    bool pauses;   /* swept with DEATH_PAUSE alone */
     bool complete; /* it ends when all input is processed, else before */
     struct standing_fault standing[2];
     int standing_count;

@@ -11,6 +11,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 8, WRONG_SHOWN = 20 };
+enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 8, WRONG_SHOWN = 20, SHOWN_LINES = 20 };
 
 static const char help[] =
     "sweep [--list] [--script NAME] [--only deaths|failures|allocations] [--parallel N] "
     "[--endings]\n"
-    "      [--canary early|keeping] [--folder DIR]\n"
-    "sweep --script NAME --point POINT --occurrence N --kind exit|kill|power\n"
+    "      [--canary early|keeping] [--folder DIR] [--seed N]\n"
+    "sweep --script NAME --point POINT --occurrence N --kind exit|kill|power|pause\n"
     "sweep --script NAME --call CALL --occurrence N --fault N\n"
     "sweep --script NAME --allocation N\n"
     "\n"
@@ -34,12 +35,13 @@ static const char help[] =
     "  --endings  how each life ended, a line a case\n"
     "  --canary   a store that commits before its transaction is decided (early), or keeps what\n"
     "             was aborted (keeping): exits 0 only if something is found wrong\n"
+    "  --seed     other images of power losses\n"
     "With a point, a call or an allocation: that case alone, with its log.\n";
 
 struct options {
     bool list, endings, early, keeping;
     const char *script, *only, *folder, *point, *kind, *call;
-    int64_t occurrence, allocation;
+    int64_t occurrence, allocation, seed;
     int fault, parallel;
 };
 
@@ -72,6 +74,7 @@ static void add(struct sweep *sweep, struct sweep_case given)
         sweep->capacity = sweep->capacity == 0 ? 4096 : sweep->capacity * 2;
         sweep->cases = memory_resize(sweep->cases, sweep->capacity * sizeof *sweep->cases);
     }
+    given.seed = sweep->options->seed;
     given.early = sweep->options->early;
     given.keeping = sweep->options->keeping;
     sweep->cases[sweep->count++] = given;
@@ -84,13 +87,21 @@ static bool wanted(const struct sweep *sweep, const char *kind)
 
 static void add_deaths(struct sweep *sweep, size_t index)
 {
+    const struct script *script = &scripts[index];
     for (int point = 0; point < POINT_COUNT; point++) {
         int64_t count = point_exists(point) ? sweep->scripts[index].counts[point] : 0;
-        for (int64_t i = 1; i <= count; i++) {
-            for (int how = 0; how < DEATH_COUNT; how++) {
-                add(sweep,
-                    (struct sweep_case){&scripts[index], KIND_DEATH, point, i, how, false, false});
+        struct sweep_case given = {.script = script, .point = point};
+        for (given.occurrence = 1; given.occurrence <= count; given.occurrence++) {
+            for (given.how = 0; given.how < DEATH_COUNT; given.how++) {
+                if ((given.how == DEATH_PAUSE) == script->pauses) {
+                    add(sweep, given);
+                }
             }
+        }
+        given.how = script->pauses ? DEATH_PAUSE : DEATH_EXIT;
+        given.beyond = true;
+        if (point_exists(point)) {
+            add(sweep, given);
         }
     }
 }
@@ -101,8 +112,11 @@ static void add_faults(struct sweep *sweep, size_t index)
         int64_t count = sweep->scripts[index].counts[2 * call];
         for (int64_t i = 1; i <= count; i++) {
             for (int how = 0; how < point_fault_count((enum call)call); how++) {
-                add(sweep, (struct sweep_case){&scripts[index], KIND_FAULT, 2 * call, i, how, false,
-                                               false});
+                add(sweep, (struct sweep_case){.script = &scripts[index],
+                                               .kind = KIND_FAULT,
+                                               .point = 2 * call,
+                                               .occurrence = i,
+                                               .how = how});
             }
         }
     }
@@ -112,11 +126,34 @@ static void add_allocations(struct sweep *sweep, size_t index)
 {
     int64_t count = sweep->scripts[index].allocations;
     for (int64_t i = 1; seam_memory_possible() && i <= count; i++) {
-        add(sweep, (struct sweep_case){&scripts[index], KIND_ALLOCATION, 0, i, 0, false, false});
+        add(sweep, (struct sweep_case){
+                       .script = &scripts[index], .kind = KIND_ALLOCATION, .occurrence = i});
     }
 }
 
 /* ---- Running ---- */
+
+/* The last lines of a case's log. */
+static void show_log(const struct plan *plan, int most)
+{
+    char *log = memory_format("%s/log", plan->folder);
+    char line[512];
+    int count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        FILE *file = fopen(log, "re");
+        for (int i = 0; file != NULL && fgets(line, sizeof line, file) != NULL; i++) {
+            if (pass == 0) {
+                count++;
+            } else if (i >= count - most) {
+                (void)fputs(line, stdout);
+            }
+        }
+        if (file != NULL) {
+            (void)fclose(file);
+        }
+    }
+    free(log);
+}
 
 static void run_case(struct sweep *sweep, const struct sweep_case *given, int number)
 {
@@ -124,7 +161,13 @@ static void run_case(struct sweep *sweep, const struct sweep_case *given, int nu
     struct plan *plan = &shared->plans[number];
     size_t index = (size_t)(given->script - scripts);
     enum verdict verdict = case_run(given, sweep->folder, number, plan);
-    if (verdict == VERDICT_NOT_REACHED) {
+    if (given->beyond) {
+        if (verdict == VERDICT_NOT_REACHED) {
+            return;
+        }
+        (void)snprintf(plan->text, sizeof plan->text, "reached more often than was counted");
+        verdict = VERDICT_WRONG;
+    } else if (verdict == VERDICT_NOT_REACHED) {
         verdict = given->early || given->keeping ? VERDICT_RIGHT : VERDICT_WRONG;
         (void)snprintf(plan->text, sizeof plan->text, "not reached: the script was another one");
     }
@@ -136,6 +179,7 @@ static void run_case(struct sweep *sweep, const struct sweep_case *given, int nu
         atomic_fetch_add(&shared->wrong[index], 1);
         if (atomic_fetch_add(&shared->shown, 1) < WRONG_SHOWN || sweep->options->endings) {
             (void)printf("wrong: sweep %s\n       %s\n", case_options(given), plan->text);
+            show_log(plan, SHOWN_LINES);
             (void)fflush(stdout);
         }
     }
@@ -263,10 +307,10 @@ static void fill(struct sweep *sweep)
         if (wanted(sweep, "deaths")) {
             add_deaths(sweep, i);
         }
-        if (wanted(sweep, "failures")) {
+        if (wanted(sweep, "failures") && !scripts[i].pauses) {
             add_faults(sweep, i);
         }
-        if (wanted(sweep, "allocations")) {
+        if (wanted(sweep, "allocations") && !scripts[i].pauses) {
             add_allocations(sweep, i);
         }
     }
@@ -300,7 +344,7 @@ static const char *name_of_call(int call)
 
 static const char *name_of_death(int death)
 {
-    static const char *const names[] = {"exit", "kill", "power"};
+    static const char *const names[] = {"exit", "kill", "power", "pause"};
     return names[death];
 }
 
@@ -340,18 +384,9 @@ static int replay(struct sweep *sweep)
     struct sweep_case given = named_case(sweep->options);
     struct plan *plan = &sweep->shared->plans[0];
     static const char *const verdicts[] = {"right", "wrong", "not reached"};
-    char line[512];
     case_prepare(given.script, sweep->folder);
     enum verdict verdict = case_run(&given, sweep->folder, 0, plan);
-    char *log = memory_format("%s/log", plan->folder);
-    FILE *file = fopen(log, "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        (void)fputs(line, stdout);
-    }
-    if (file != NULL) {
-        (void)fclose(file);
-    }
-    free(log);
+    show_log(plan, INT_MAX);
     if (given.kind == KIND_FAULT) {
         (void)printf("%s %s\n", case_options(&given),
                      point_fault_name((enum call)(given.point / 2), given.how));
@@ -372,21 +407,15 @@ static int64_t number(const char *text)
 
 static void parse(int count, char **arguments, struct options *options)
 {
-    static const struct option known[] = {{"list", no_argument, NULL, 'l'},
-                                          {"endings", no_argument, NULL, 'e'},
-                                          {"script", required_argument, NULL, 's'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"folder", required_argument, NULL, 'd'},
-                                          {"point", required_argument, NULL, 'p'},
-                                          {"kind", required_argument, NULL, 'k'},
-                                          {"call", required_argument, NULL, 'c'},
-                                          {"occurrence", required_argument, NULL, 'n'},
-                                          {"fault", required_argument, NULL, 'f'},
-                                          {"allocation", required_argument, NULL, 'm'},
-                                          {"parallel", required_argument, NULL, 'j'},
-                                          {"canary", required_argument, NULL, 'y'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"list", no_argument, NULL, 'l'},           {"endings", no_argument, NULL, 'e'},
+        {"script", required_argument, NULL, 's'},   {"only", required_argument, NULL, 'o'},
+        {"folder", required_argument, NULL, 'd'},   {"point", required_argument, NULL, 'p'},
+        {"kind", required_argument, NULL, 'k'},     {"call", required_argument, NULL, 'c'},
+        {"seed", required_argument, NULL, 'r'},     {"occurrence", required_argument, NULL, 'n'},
+        {"fault", required_argument, NULL, 'f'},    {"allocation", required_argument, NULL, 'm'},
+        {"parallel", required_argument, NULL, 'j'}, {"canary", required_argument, NULL, 'y'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) {
         switch (option) {
         case 'l':
@@ -412,6 +441,9 @@ static void parse(int count, char **arguments, struct options *options)
             break;
         case 'c':
             options->call = optarg;
+            break;
+        case 'r':
+            options->seed = number(optarg);
             break;
         case 'n':
             options->occurrence = number(optarg);

@@ -13,6 +13,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t passed = PTHREAD_COND_INITIALIZER;
 static int turn;
 static bool second; /* there is another thread */
+static bool paused; /* the first one sleeps until the other has ended */
 static pthread_t thread;
 static _Thread_local int self;
 static struct {
@@ -70,10 +71,23 @@ void turns_start(void (*body)(void *argument), void *argument)
 void turns_pass(void)
 {
     ensure(pthread_mutex_lock(&mutex) == 0);
-    if (second && turn == self) { /* a broker's own thread has no turn */
+    if (second && turn == self && !paused) { /* a broker's own thread has no turn */
         turn = 1 - self;
         ensure(pthread_cond_broadcast(&passed) == 0);
         wait_for_turn();
+    }
+    ensure(pthread_mutex_unlock(&mutex) == 0);
+}
+
+void turns_pause(void)
+{
+    ensure(self == 0 && pthread_mutex_lock(&mutex) == 0);
+    if (second) {
+        paused = true;
+        turn = 1;
+        ensure(pthread_cond_broadcast(&passed) == 0);
+        wait_for_turn();
+        paused = false;
     }
     ensure(pthread_mutex_unlock(&mutex) == 0);
 }

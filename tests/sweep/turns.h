@@ -21,6 +21,8 @@ int turns_self(void);
 void turns_start(void (*body)(void *argument), void *argument);
 /** Lets the other thread run, if there is one, until it passes the turn back. */
 void turns_pass(void);
+/** Sleeps until the other thread, if there is one, has come to its end. */
+void turns_pause(void);
 /** Waits for the end of the other thread, if there is one. */
 void turns_join(void);
 
