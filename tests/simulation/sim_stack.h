@@ -7,10 +7,14 @@
 #ifndef LEAT_SIMULATION_SIM_STACK_H
 #define LEAT_SIMULATION_SIM_STACK_H
 
+#include <setjmp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <ucontext.h>
 
 struct sim_stack {
+    jmp_buf point; /* where it goes on, once it has begun */
+    bool begun;
     ucontext_t context;
     void *memory;
     void *shadow; /* AddressSanitizer's fake stack, ThreadSanitizer's fiber */
@@ -20,6 +24,7 @@ struct sim_stack {
 };
 
 struct sim_scheduler {
+    jmp_buf point;
     ucontext_t context;
     void *shadow;
     const void *bottom;
