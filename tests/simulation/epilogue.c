@@ -357,7 +357,7 @@ void epilogue_run(struct scenario *scenario)
     /* Those who died leave the group first: a share that comes later is no longer what
        --continue-from was said for. */
     sim_wait_us(sim, GONE_US);
-    int64_t held[2][16];
+    int64_t held[2][16] = {0};
     for (int32_t p = 0; p < scenario->partitions; p++) {
         held[0][p] = sim_group_offset(self.cluster, "app", "in", p);
         held[1][p] = sim_group_offset(self.cluster, "app", "in2", p);

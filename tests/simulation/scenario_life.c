@@ -33,6 +33,7 @@ struct life {
 
 static void run_worker(struct life *life)
 {
+    ensure(life->instance != NULL);
     struct scenario *scenario = life->instance->world->options.context;
     life->status = worker_run(life->worker, &life->error);
     worker_destroy(life->worker);

@@ -30,7 +30,7 @@ struct sim_record {
     int64_t offset, timestamp_ms;
     uint64_t origin;
     int64_t horizon_us; /* of a deletion: compaction takes it after this; 0 = none came by yet */
-    uint64_t serial; /* of the owner's transaction that it belongs to */
+    uint64_t serial;    /* of the owner's transaction that it belongs to */
     struct bytes key, value;
     struct header *headers;
     uint32_t header_count;

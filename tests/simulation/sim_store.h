@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Simulated store: an in-memory store behind store.h (sim_store.c) on a simulated disk
- * (sim_disk.c). What is committed survives a crash of the instance, what is not committed does not; nothing
- * reaches a real disk but a small file `data.mdb` in the directory that names the content, so that
- * moving it aside moves the content aside.
+ * (sim_disk.c). What is committed survives a crash of the instance, what is not committed does not;
+ * nothing reaches a real disk but a small file `data.mdb` in the directory that names the content,
+ * so that moving it aside moves the content aside.
  *
  * The content of all directories hangs from one static list: store_open has no context. One thread.
  */

@@ -45,8 +45,9 @@ struct run {
     uint64_t first, last;
     int64_t parallel; /* processes at a time */
     int64_t seconds;
-    bool all, verbose, first_failure; /* ends the run */
+    bool one, twice, all, verbose, first_failure; /* ends the run */
     enum scenario_store store;
+    const char *history; /* of the one seed; NULL = none */
     const char *program;
     struct totals totals;
 };
@@ -334,50 +335,61 @@ static int64_t read_number(const char *text)
     return number;
 }
 
+static enum scenario_store read_store(const char *text)
+{
+    if (strcmp(text, "lmdb") == 0) {
+        return STORE_LMDB;
+    }
+    if (strcmp(text, "memory") != 0) {
+        usage();
+    }
+    return STORE_MEMORY;
+}
+
+/* An option that takes a value. */
+static void read_option(struct run *run, const char *name, const char *value)
+{
+    if (strcmp(name, "--seed") == 0) {
+        run->one = true;
+        run->first = strtoull(value, NULL, 10);
+    } else if (strcmp(name, "--seeds") == 0 || strcmp(name, "--twice") == 0) {
+        run->twice = strcmp(name, "--twice") == 0;
+        if (sscanf(value, "%" SCNu64 "..%" SCNu64, &run->first, &run->last) != 2) {
+            usage();
+        }
+    } else if (strcmp(name, "--history") == 0) {
+        run->history = value;
+    } else if (strcmp(name, "--store") == 0) {
+        run->store = read_store(value);
+    } else if (strcmp(name, "--parallel") == 0) {
+        run->parallel = read_number(value);
+    } else if (strcmp(name, "--seconds") == 0) {
+        run->seconds = read_number(value);
+    } else {
+        usage();
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct run run = {.first = 1, .last = 0, .parallel = 1, .program = argv[0]};
-    bool one = false;
-    bool twice = false;
-    const char *history = NULL;
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--verbose") == 0) {
             run.verbose = true;
         } else if (strcmp(argv[i], "--all") == 0) {
             run.all = true;
         } else if (strcmp(argv[i], "--first") == 0) {
             run.first_failure = true;
-        } else if (value == NULL) {
-            usage();
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            one = true;
-            run.first = strtoull(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--seeds") == 0 || strcmp(argv[i], "--twice") == 0) {
-            twice = strcmp(argv[i], "--twice") == 0;
-            if (sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &run.first, &run.last) != 2) {
-                usage();
-            }
-        } else if (strcmp(argv[i], "--history") == 0) {
-            history = argv[++i];
-        } else if (strcmp(argv[i], "--store") == 0) {
-            run.store = strcmp(argv[++i], "lmdb") == 0 ? STORE_LMDB : STORE_MEMORY;
-            if (run.store == STORE_MEMORY && strcmp(argv[i], "memory") != 0) {
-                usage();
-            }
-        } else if (strcmp(argv[i], "--parallel") == 0) {
-            run.parallel = read_number(argv[++i]);
-        } else if (strcmp(argv[i], "--seconds") == 0) {
-            run.seconds = read_number(argv[++i]);
         } else {
-            usage();
+            read_option(&run, argv[i], i + 1 < argc ? argv[i + 1] : "");
+            i++;
         }
     }
-    if (one) {
-        return run_one(run.first, run.store, run.verbose, history);
+    if (run.one) {
+        return run_one(run.first, run.store, run.verbose, run.history);
     }
     if (run.last < run.first || run.parallel < 1 || run.parallel > CHILD_LIMIT) {
         usage();
     }
-    return twice ? run_twice(&run) : run_many(&run);
+    return run.twice ? run_twice(&run) : run_many(&run);
 }
