@@ -21,6 +21,7 @@ struct link {
 /* A key: its inputs are order[first], order[first + 1], ... */
 struct chain {
     size_t first, count;
+    size_t timers;    /* links that timers added; at most one an input */
     size_t next;      /* of the inputs, to show in the topic at hand */
     struct link good; /* after those before `next` */
     struct link last; /* what the newest output said */
@@ -39,6 +40,11 @@ static const struct input *input_at(const struct content_case *on, const struct 
     return &on->inputs.items[chains->order[chain->first + index]];
 }
 
+static struct link add_link(struct link from, struct bytes value)
+{
+    return (struct link){from.count + 1, hash_crc32c(from.sum, value.data, value.size)};
+}
+
 /* The link after one more input; past the last input there is none. */
 static bool next_link(const struct content_case *on, const struct chains *chains,
                       const struct chain *chain, struct link from, size_t index, struct link *next)
@@ -46,8 +52,8 @@ static bool next_link(const struct content_case *on, const struct chains *chains
     if (index >= chain->count) {
         return false;
     }
-    struct bytes value = text_get(&on->history->texts, input_at(on, chains, chain, index)->value);
-    *next = (struct link){from.count + 1, hash_crc32c(from.sum, value.data, value.size)};
+    *next =
+        add_link(from, text_get(&on->history->texts, input_at(on, chains, chain, index)->value));
     return true;
 }
 
@@ -217,6 +223,27 @@ static void judge_foreign(struct content_case *on, struct chains *chains, struct
     }
 }
 
+/* A timer's link goes on from the chain (or from what was wrong already), and takes no input. */
+static bool judge_timer(struct content_case *on, struct chain *chain, struct link link,
+                        const struct slot *slot)
+{
+    if (on->stage->timer == TEXT_NONE) {
+        return false;
+    }
+    struct bytes text = text_get(&on->history->texts, on->stage->timer);
+    struct link good = add_link(chain->good, text);
+    bool follows = equal(good, link);
+    if (!follows && !equal(add_link(chain->last, text), link)) {
+        return false;
+    }
+    if (++chain->timers > chain->next) {
+        findings_add(on->findings, ANOMALY_DUPLICATE, "more timers than inputs: %s",
+                     label_slot(on->history, slot).text);
+    }
+    chain->good = good;
+    return true;
+}
+
 static void judge_link(struct content_case *on, struct chains *chains, struct chain *chain,
                        size_t topic, struct link link, const struct slot *slot)
 {
@@ -228,6 +255,9 @@ static void judge_link(struct content_case *on, struct chains *chains, struct ch
     if ((more && equal(next, link)) || search_ahead(on, chains, chain, link, true, &found)) {
         advance(on, chains, chain, topic, more && equal(next, link) ? chain->next : found, link,
                 slot);
+    } else if (judge_timer(on, chain, link, slot)) {
+        chain->last = link;
+        return;
     } else if (search_ahead(on, chains, chain, link, false, &found)) {
         expect_between(on, chains, chain, found);
         advance(on, chains, chain, topic, found, link, slot);
@@ -269,6 +299,7 @@ enum status content_chain(struct content_case *on)
     for (size_t i = 0; status == STATUS_OK && i < on->stage->output_count; i++) {
         for (size_t j = 0; j < chains.keys.count; j++) {
             chains.items[j].next = 0;
+            chains.items[j].timers = 0;
             chains.items[j].good = (struct link){0, 0};
             chains.items[j].last = (struct link){0, 0};
         }

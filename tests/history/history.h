@@ -33,6 +33,7 @@ struct stage {
     uint32_t ignored[HISTORY_TOPIC_LIMIT];                              /* texts */
     size_t input_count, output_count, ignored_count;
     uint32_t group; /* TEXT_NONE: not said */
+    uint32_t timer; /* of a chain: the link that a timer adds; TEXT_NONE: there are none */
 };
 
 enum entry_kind { ENTRY_SEND, ENTRY_READ, ENTRY_SEEK, ENTRY_WRITE, ENTRY_COMMITTED, ENTRY_END };

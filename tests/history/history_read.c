@@ -227,7 +227,8 @@ static void read_topology(struct line *line)
         return;
     }
     struct stage *stage = &history->stages[history->stage_count];
-    *stage = (struct stage){.group = read_name(line, "group", false)};
+    *stage = (struct stage){.group = read_name(line, "group", false),
+                            .timer = read_name(line, "timer", false)};
     const json_t *kind = field(line, "kind", true);
     if (kind != NULL &&
         (!json_is_string(kind) || !content_parse(json_string_value(kind), &stage->content))) {
@@ -236,6 +237,9 @@ static void read_topology(struct line *line)
     stage->input_count = read_names(line, "input", true, stage->inputs);
     stage->output_count = read_names(line, "output", true, stage->outputs);
     stage->ignored_count = read_names(line, "ignored", false, stage->ignored);
+    if (stage->timer != TEXT_NONE && stage->content != CONTENT_CHAIN) {
+        refuse(line, "only a chain has a \"timer\"");
+    }
     if (stage->content == CONTENT_TRANSFER && stage->output_count > 2) {
         refuse(line, "a transfer has one output topic or two");
     }
@@ -340,7 +344,7 @@ static const struct event {
     {"seek", read_seek, " reader topic partition offset "},
     {"committed", read_committed, " group topic partition offset "},
     {"end", read_end, " reader topic partition offset "},
-    {"topology", read_topology, " kind input output group ignored "},
+    {"topology", read_topology, " kind input output group ignored timer "},
     {"fault", read_fault, " kind target "},
     {"comment", read_comment, " text "},
 };

@@ -120,6 +120,10 @@ static void write_stages(struct history_writer *writer)
     case TOPOLOGY_JOIN:
         write_stage(writer, "chain", "\"in\",\"in2\"", "out", ",\"ignored\":[\"!\",\"?\"]");
         break;
+    case TOPOLOGY_TIMERS:
+        write_stage(writer, "chain", "\"in\"", "out",
+                    ",\"ignored\":[\"!\",\"?\"],\"timer\":\"" CHAIN_TIMER "\"");
+        break;
     default: /* what a timer adds depends on time; the oracle knows */
         write_stage(writer, "any", "\"in\"", "out", "");
     }
