@@ -147,7 +147,12 @@ static enum status attach(struct worker *worker, struct task *task, struct error
         status = store_grow(task->store, error);
         task->grow = false;
     }
-    return status == STATUS_OK ? write_layout(task, error) : status;
+    status = status == STATUS_OK ? write_layout(task, error) : status;
+    if (status != STATUS_OK && error->code == ERROR_MAP_FULL) {
+        task_detach_store(task); /* opened again it is grown first */
+        task->grow = true;
+    }
+    return status;
 }
 
 static enum status open_store(struct worker *worker, struct task *task, struct error *error)

@@ -153,7 +153,7 @@ enum status sim_disk_commit(struct sim_content *content, struct error *error)
     if (disk.sim != NULL && chance(disk.faults.full)) {
         disk.full_until_us = sim_now_us(disk.sim) + sim_between(disk.sim, 200, 8000) * 1000;
     }
-    bool map_full = content->begun && chance(disk.faults.map_full);
+    bool map_full = content->open.count > 0 && chance(disk.faults.map_full);
     if (disk.sim != NULL && (map_full || sim_now_us(disk.sim) < disk.full_until_us)) {
         sim_disk_roll_back(content);
         if (map_full) {
