@@ -2,6 +2,8 @@
 /* Topics and partitions: append, decide, compact, retain, read. */
 #include "sim_cluster.h"
 
+#include "sim_rows.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,18 +289,6 @@ void sim_read_history(struct sim_cluster *cluster, const char *topic, int32_t pa
     read_log(must_find(cluster, topic, partition), 0, true, visit, context);
 }
 
-static bool has_newer(const struct sim_partition *log, size_t at, int64_t stable)
-{
-    for (size_t i = at + 1; i < log->count && log->records[i]->offset < stable; i++) {
-        const struct sim_record *record = log->records[i];
-        if (record->kind == RECORD_DATA && record->state == RECORD_COMMITTED &&
-            bytes_equal(record->key, log->records[at]->key)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether a deletion has been there for long enough; the first compaction starts its time. */
 static bool is_old(struct sim_record *record, int64_t now_us, int64_t age_us)
 {
@@ -311,18 +301,31 @@ static bool is_old(struct sim_record *record, int64_t now_us, int64_t age_us)
     return now_us >= record->horizon_us;
 }
 
-/* `age_us`: how long deletions stay; INT64_MAX = for ever. */
+/* Whether a newer record of that key was met; from now on one was. */
+static bool meet(struct sim_rows *met, struct bytes key)
+{
+    size_t at = sim_table_at(met, key);
+    if (sim_table_has(met, at, key)) {
+        return true;
+    }
+    sim_table_insert(met, at, sim_entry_make(key, (struct bytes){"", 0}));
+    return false;
+}
+
+/* From the newest record back. `age_us`: how long deletions stay; INT64_MAX = for ever. */
 static void compact_partition(struct sim_partition *log, int64_t now_us, int64_t age_us)
 {
     int64_t stable = sim_partition_stable(log);
-    for (size_t i = 0; i + 2 < log->count; i++) {
+    struct sim_rows met = {0};
+    for (size_t i = log->count; i-- > 0;) {
         struct sim_record *record = log->records[i];
         bool keep = record->hidden || record->offset >= stable;
         if (!keep && record->kind == RECORD_DATA && record->state == RECORD_COMMITTED) {
-            keep = !has_newer(log, i, stable) && !is_old(record, now_us, age_us);
+            keep = !meet(&met, record->key) && !is_old(record, now_us, age_us);
         }
-        record->hidden = record->hidden || !keep;
+        record->hidden = record->hidden || (!keep && i + 2 < log->count);
     }
+    sim_rows_free(&met);
 }
 
 static void compact(struct sim_cluster *cluster, const char *topic, int64_t age_us)
