@@ -4,7 +4,8 @@
  *
  * The turn is passed where a call may wait (a poll, a sleep), never elsewhere; time passes by
  * a little with every look at the clock and by the whole of every wait. So what the two do, and
- * when, is the same in every run.
+ * when, is the same in every run. Leases are not renewed meanwhile: a session lasts longer than a
+ * script, unless it lets time pass.
  */
 #ifndef LEAT_SWEEP_TURNS_H
 #define LEAT_SWEEP_TURNS_H
