@@ -230,3 +230,164 @@ Test(sim_store, a_full_map_says_so_and_grows)
     cr_assert_not(store_nearly_full(store));
     store_close(store);
 }
+
+/* ---- A bad disk ---- */
+
+static struct store *open_with(struct sim *sim, const struct sim_disk_faults *faults, bool durable,
+                               struct store_table **table)
+{
+    const struct store_options options = {.durable = durable};
+    struct store *store = NULL;
+    sim_store_attach(sim, faults);
+    cr_assert_eq(sim_store_open(folder, &options, &store, &error), STATUS_OK);
+    cr_assert_eq(store_table_open(store, "t", table, &error), STATUS_OK);
+    return store;
+}
+
+static enum status put(struct store *store, struct store_table *table, const char *value)
+{
+    enum status status = store_begin(store, &error);
+    status =
+        status == STATUS_OK ? store_put(table, bytes_of("k"), bytes_of(value), &error) : status;
+    if (status != STATUS_OK) {
+        store_abort(store);
+        return status;
+    }
+    return store_commit(store, &error);
+}
+
+static void remember(void *context, struct bytes key, struct bytes value)
+{
+    (void)key;
+    snprintf(context, 16, "%.*s", (int)value.size, (const char *)value.data);
+}
+
+/* What a store holds after a power loss; "" = it is not to be trusted. */
+static const char *after_power_loss(uint64_t seed, bool durable, bool closed)
+{
+    static char value[16];
+    struct sim_disk_faults none = {0};
+    struct sim *sim = sim_create(seed);
+    struct store_table *table = NULL;
+    struct store *store = open_with(sim, &none, durable, &table);
+    cr_assert_eq(put(store, table, "one"), STATUS_OK);
+    cr_assert_eq(put(store, table, "two"), STATUS_OK);
+    if (closed) {
+        store_close(store);
+    }
+    sim_store_crash(folder);
+    sim_store_power_loss(folder);
+    value[0] = '\0';
+    (void)sim_store_read(folder, "t", remember, value);
+    sim_store_reset();
+    sim_destroy(sim);
+    return value;
+}
+
+Test(sim_store, a_power_loss_takes_the_last_commit_of_a_durable_store_at_most)
+{
+    int kept = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        const char *value = after_power_loss(seed, true, false);
+        cr_assert(strcmp(value, "one") == 0 || strcmp(value, "two") == 0, "%s", value);
+        kept += strcmp(value, "two") == 0 ? 1 : 0;
+    }
+    cr_assert(kept > 0 && kept < 40, "%d", kept);
+}
+
+Test(sim_store, a_power_loss_takes_anything_from_a_fast_store_that_was_not_closed)
+{
+    int lost = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        cr_assert_str_eq(after_power_loss(seed, false, true), "two");
+        lost += after_power_loss(seed, false, false)[0] == '\0' ? 1 : 0;
+    }
+    cr_assert(lost > 0 && lost < 40, "%d", lost);
+}
+
+Test(sim_store, a_power_loss_is_another_boot)
+{
+    char path[96];
+    char line[64] = "";
+    snprintf(path, sizeof path, "%s/boot", folder);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("this boot\n", file);
+    fclose(file);
+    (void)after_power_loss(1, false, false);
+    file = fopen(path, "r");
+    cr_assert_not_null(file);
+    cr_assert_not_null(fgets(line, sizeof line, file));
+    fclose(file);
+    cr_assert_str_eq(line, "00000000-0000-0000-0000-000000000000\n");
+}
+
+Test(sim_store, a_full_disk_takes_no_commit_and_loses_none)
+{
+    struct sim *sim = sim_create(7);
+    struct sim_disk_faults faults = {.full = 5000};
+    struct store_table *table = NULL;
+    struct store *store = open_with(sim, &faults, true, &table);
+    char value[16] = "";
+    char last[16] = "";
+    int refused = 0;
+    for (int i = 0; i < 40; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        enum status status = put(store, table, text);
+        if (status == STATUS_OK) {
+            memcpy(last, text, sizeof last);
+        } else {
+            cr_assert_eq(error.code, ERROR_DISK_FULL);
+            cr_assert_eq(status, STATUS_FATAL);
+            refused++;
+        }
+        sim_wait_us(sim, 1000000);
+    }
+    cr_assert(refused > 0 && refused < 40, "%d", refused);
+    cr_assert(sim_store_read(folder, "t", remember, value));
+    cr_assert_str_eq(value, last);
+    store_close(store);
+    sim_store_reset();
+    sim_destroy(sim);
+}
+
+Test(sim_store, a_damaged_store_fails_and_opens_no_more)
+{
+    const struct store_options options = {.durable = true};
+    struct sim *sim = sim_create(7);
+    struct sim_disk_faults faults = {.damaged = 10000};
+    struct store_table *table = NULL;
+    struct store *store = open_with(sim, &faults, true, &table);
+    cr_assert_eq(put(store, table, "one"), STATUS_OK);
+    cr_assert_eq(put(store, table, "two"), STATUS_FATAL);
+    cr_assert_eq(error.code, ERROR_CORRUPT);
+    store_close(store);
+    cr_assert_eq(sim_store_open(folder, &options, &store, &error), STATUS_FATAL);
+    cr_assert_eq(error.code, ERROR_CORRUPT);
+    sim_store_reset();
+    sim_destroy(sim);
+}
+
+Test(sim_store, one_that_dies_before_its_first_commit_may_be_torn)
+{
+    const struct store_options options = {.durable = true};
+    struct sim_disk_faults faults = {.torn = true};
+    int torn = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct sim *sim = sim_create(seed);
+        struct store_table *table = NULL;
+        (void)open_with(sim, &faults, true, &table);
+        sim_store_crash(folder);
+        struct store *store = NULL;
+        if (sim_store_open(folder, &options, &store, &error) == STATUS_OK) {
+            store_close(store);
+        } else {
+            cr_assert_eq(error.code, ERROR_CORRUPT);
+            torn++;
+        }
+        sim_store_reset();
+        sim_destroy(sim);
+    }
+    cr_assert(torn > 0 && torn < 40, "%d", torn);
+}
