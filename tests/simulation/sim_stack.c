@@ -31,8 +31,8 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-/* swapcontext saves the signal mask with a system call, which is a third of a seed's time; a jump does
-   not. The sanitizers know the former only. */
+/* swapcontext saves the signal mask with a system call, which is a third of a seed's time; a jump
+   does not. The sanitizers know the former only. */
 #if defined(WITH_ASAN) || defined(WITH_TSAN)
 #define WITH_CONTEXTS
 #endif
