@@ -103,6 +103,21 @@ enum status kafka_partition_count(struct broker_kafka *broker, const char *topic
                                               : kafka_error_set(error, code, topic, NULL);
 }
 
+enum status kafka_judge_missing(struct broker_kafka *broker, const char *topic, int32_t partition,
+                                const char *what, struct error *error)
+{
+    ensure(partition >= 0);
+    int32_t count = 0;
+    enum status status = kafka_partition_count(broker, topic, &count, error);
+    if (status == STATUS_OK && partition < count) {
+        return error_set(error, STATUS_RETRY, ERROR_NO_BROKER, "%s: not known just now", what);
+    }
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        return kafka_error_set(error, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, what, NULL);
+    }
+    return status;
+}
+
 static int64_t entry_integer(const char *text, int64_t otherwise)
 {
     ensure(text != NULL);
@@ -415,18 +430,42 @@ enum status kafka_topic_delete(struct broker *base, const char *name, struct err
 
 /* ---- Logs ---- */
 
+rd_kafka_resp_err_t kafka_query_offset(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                       int64_t end, int timeout_ms, int64_t *offset)
+{
+    ensure(end == RD_KAFKA_OFFSET_BEGINNING || end == RD_KAFKA_OFFSET_END);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = end; /* a "time" */
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = list->elems[0].err;
+    }
+    *offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && *offset < 0) {
+        code = RD_KAFKA_RESP_ERR__TIMED_OUT; /* not answered */
+    }
+    return code;
+}
+
 enum status kafka_log_range(struct broker *base, const char *topic, int32_t partition,
                             int64_t *start, int64_t *end, struct error *error)
 {
     ensure(topic != NULL && start != NULL && end != NULL);
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        of(base)->probe.rk, topic, partition, start, end, KAFKA_REQUEST_MS);
+    rd_kafka_t *probe = of(base)->probe.rk;
+    rd_kafka_resp_err_t code = kafka_query_offset(
+        probe, topic, partition, RD_KAFKA_OFFSET_BEGINNING, KAFKA_REQUEST_MS / 2, start);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = kafka_query_offset(probe, topic, partition, RD_KAFKA_OFFSET_END,
+                                  KAFKA_REQUEST_MS / 2, end);
+    }
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return STATUS_OK;
     }
     char what[BROKER_TOPIC_SIZE + 32];
     (void)snprintf(what, sizeof what, "range of %s [%d]", topic, partition);
-    return kafka_error_set(error, code, what, NULL);
+    return kafka_error_missing(code) ? kafka_judge_missing(of(base), topic, partition, what, error)
+                                     : kafka_error_set(error, code, what, NULL);
 }
 
 enum status kafka_delete_records(struct broker *base, const char *topic, int32_t partition,

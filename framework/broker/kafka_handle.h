@@ -95,6 +95,17 @@ enum status kafka_limits_get(struct broker_kafka *broker, const char *topic, int
 /** Partition count of an existing topic, through the probe; STATUS_NOT_FOUND, never creates it. */
 enum status kafka_partition_count(struct broker_kafka *broker, const char *topic, int32_t *count,
                                   struct error *error);
+/** One end of a log as this handle's isolation sees it: `end` is RD_KAFKA_OFFSET_BEGINNING or _END.
+ *  Takes `timeout_ms` at most; rd_kafka_query_watermark_offsets() waits for as long as a broker is
+ *  away, whatever its time-out. */
+rd_kafka_resp_err_t kafka_query_offset(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                       int64_t end, int timeout_ms, int64_t *offset);
+/** What a "missing" code (kafka_error_missing) about a partition means: librdkafka says the same
+ *  while its metadata lacks the partition, after an outage. STATUS_RETRY when the broker knows the
+ *  partition (and by now the handle does too), else STATUS_FATAL, ERROR_NO_TOPIC. `what` begins the
+ *  text. */
+enum status kafka_judge_missing(struct broker_kafka *broker, const char *topic, int32_t partition,
+                                const char *what, struct error *error);
 
 /* ---- Operations of the seam that live in their own files ---- */
 

@@ -83,12 +83,14 @@ static enum status last_stable_offset(struct broker_kafka *broker, const char *t
     if (status != STATUS_OK) {
         return status;
     }
-    int64_t start = 0;
     ensure(stable != NULL && stable->rk != NULL);
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(stable->rk, topic, partition,
-                                                                &start, offset, BLOCKING_READ_MS);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? STATUS_OK
-                                              : kafka_error_set(error, code, topic, NULL);
+    rd_kafka_resp_err_t code = kafka_query_offset(stable->rk, topic, partition, RD_KAFKA_OFFSET_END,
+                                                  BLOCKING_READ_MS, offset);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return STATUS_OK;
+    }
+    return kafka_error_missing(code) ? kafka_judge_missing(broker, topic, partition, topic, error)
+                                     : kafka_error_set(error, code, topic, NULL);
 }
 
 static enum status copy_header(const rd_kafka_message_t *record, const char *header, char *value,

@@ -354,7 +354,8 @@ class Trial:
             subprocess.run(["kill", "-STOP", str(pid)], check=True)
             time.sleep(pause)
             subprocess.run(["kill", "-CONT", str(pid)], check=True)
-        pid, pause = self.kafka.pid(), self.random.uniform(0.5, 2 * self.session_s)
+        pid = self.kafka.pid()  # longer than 4 s: its own controller takes the leadership from it
+        pause = self.random.choice([self.random.uniform(0.5, 4), self.random.uniform(5, 14)])
         self.ill_treat_broker(act)
         self.budget["broker"] -= 1
         self.done["broker pauses"] += 1
