@@ -2,15 +2,15 @@
 /*
  * timers: durable timers that each must fire exactly once. The values are
  *
- *     set ID STREAM_MS WALL_MS   sets a stream-time timer at the record's timestamp + STREAM_MS and
- *                                a wall-time timer at now + WALL_MS
- *     cancel ID [...]            cancels the stream-time timer: `ID cancelled`, or `ID late` when it
- *                                is gone already
+ *     set ID STREAM_MS WALL_MS   sets a stream-time timer at its timestamp + STREAM_MS and one of
+ *                                the wall clock at now + WALL_MS
+ *     cancel ID [...]            cancels the stream-time timer: `ID cancelled`, or `ID late` when
+ *                                it is gone already
  *     flush                      only its timestamp matters
  *
- * A timer that fires says `ID stream` or `ID wall` under the key of the record that set it. The store
- * `pending` holds what is set (`s ID` and `w ID`: due time and key), so it is empty in the end; a
- * timer that fires without its row (twice, or after its abort) stops the run.
+ * A timer that fires says `ID stream` or `ID wall` under the key of the record that set it. The
+ * store `pending` holds what is set (`s ID` and `w ID`: due time and key), so it is empty in the
+ * end; a timer that fires without its row (twice, or after its abort) stops the run.
  */
 #include <leat/operator.h>
 
@@ -53,7 +53,7 @@ static leat_status say(leat_context *ctx, leat_bytes key, int64_t time_ms, const
     return leat_forward(ctx, 0, &out);
 }
 
-/* The row of a pending timer: its name is the kind and the id, its value the due time and the key. */
+/* The name of the row of a pending timer: kind and id. Its value: due time and key. */
 static struct text row_name(leat_time_kind kind, const char *id)
 {
     struct text name;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * transfer: money from one account to another. The value is `ID FROM TO AMOUNT`; FROM's balance in
- * the store `from` sinks, TO's in the store `to` rises, and each side goes out once: `ID -AMOUNT` under
- * FROM, `ID AMOUNT` under TO. Over both stores, and over both outputs, the sum is always 0.
+ * the store `from` sinks, TO's in the store `to` rises, and each side goes out once: `ID -AMOUNT`
+ * under FROM, `ID AMOUNT` under TO. Over both stores, and over both outputs, the sum is always 0.
  */
 #include <leat/operator.h>
 
