@@ -17,6 +17,9 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,6 +376,12 @@ static void read_option(struct run *run, const char *name, const char *value)
 int main(int argc, char **argv)
 {
     struct run run = {.first = 1, .last = 0, .parallel = 1, .program = argv[0]};
+#ifdef __GLIBC__
+    /* Instances come and go: memory is kept, not given back and faulted in again. */
+    (void)mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    (void)mallopt(M_TOP_PAD, 1 << 20);
+#endif
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--verbose") == 0) {
             run.verbose = true;
