@@ -92,12 +92,12 @@ static int life_body(const struct sweep_case *given, struct plan *plan)
 
 /* After a failure a store may be behind its changelog, or another instance's: then a restart must
    mend it. Everything else must be right at once. */
-static int compare(const char *folder, struct plan *plan)
+static int compare(const char *folder, enum shape shape, struct plan *plan)
 {
     struct facts expected = {0};
     struct facts found = {0};
-    facts_expect(&expected);
-    facts_find(&found, folder);
+    facts_expect(&expected, shape);
+    facts_find(&found, folder, shape);
     int result = 0;
     if (!facts_equal(&expected, &found, plan->text, sizeof plan->text)) {
         facts_drop(&expected, "store ");
@@ -119,7 +119,7 @@ static int restart_body(const struct sweep_case *given, struct plan *plan)
     enum status status = script_restart(given->script, folder, &error);
     int result = ENDED_WITH_ERROR;
     if (status == STATUS_OK) {
-        result = compare(folder, plan);
+        result = compare(folder, given->script->shape, plan);
     } else {
         (void)snprintf(plan->text, sizeof plan->text, "the restart failed: %s", error.text);
     }
@@ -129,10 +129,9 @@ static int restart_body(const struct sweep_case *given, struct plan *plan)
 
 static int compare_body(const struct sweep_case *given, struct plan *plan)
 {
-    (void)given;
     char *folder = memory_format("%s/case", plan->folder);
     turns_advance(100000 * second_us);
-    int result = compare(folder, plan);
+    int result = compare(folder, given->script->shape, plan);
     free(folder);
     return result;
 }

@@ -9,6 +9,8 @@
 #ifndef LEAT_SWEEP_FACTS_H
 #define LEAT_SWEEP_FACTS_H
 
+#include "tally.h"
+
 #include "base/bytes.h"
 
 #include <stdbool.h>
@@ -29,9 +31,9 @@ void facts_drop(struct facts *facts, const char *prefix);
 const char *facts_printable(struct bytes bytes, char *text, size_t text_size);
 
 /** What the whole input must lead to. */
-void facts_expect(struct facts *facts);
+void facts_expect(struct facts *facts, enum shape shape);
 /** What it has led to below `folder`: of topics and offsets in the broker, and of the stores of
  * instance "a". */
-void facts_find(struct facts *facts, const char *folder);
+void facts_find(struct facts *facts, const char *folder, enum shape shape);
 
 #endif

@@ -36,6 +36,8 @@ struct finding {
     struct broker *broker;
     struct fold fold;
     struct tally_of_outputs outputs[32];
+    const char *sub_topology; /* the stateful one */
+    bool regrouped;
 };
 
 static int next_number(struct finding *finding, const char *topic, const char *key)
@@ -131,11 +133,22 @@ static void read_topic(struct finding *finding, const char *topic, const char *n
     consumer_close(consumer);
 }
 
+/* The committed offset. */
+static int64_t read_to(struct finding *finding, const char *topic, int partition)
+{
+    struct error error;
+    struct broker_offset offset = {topic, partition, BROKER_NO_OFFSET, ""};
+    ensure(broker_committed_unstable(finding->broker, LIFE_APPLICATION, &offset, 1, 0, &error) ==
+           STATUS_OK);
+    return offset.offset;
+}
+
 static void find_changelog(struct finding *finding)
 {
     struct fold *fold = &finding->fold;
-    arena_init(&fold->arena, 0);
-    read_topic(finding, LIFE_CHANGELOG, NULL);
+    char topic[TEXT_SIZE];
+    (void)snprintf(topic, sizeof topic, "%s-%s-changelog", LIFE_APPLICATION, finding->sub_topology);
+    read_topic(finding, topic, NULL);
     for (int i = 0; i < fold->count; i++) {
         if (fold->values[i] != NULL) {
             facts_add(finding->facts, "changelog %s: %s", fold->keys[i], fold->values[i]);
@@ -146,8 +159,13 @@ static void find_changelog(struct finding *finding)
     for (int p = 0; p < TALLY_PARTITIONS; p++) {
         for (uint32_t i = 0; i < fold->stamps[p].offset_count; i++) {
             const struct stamp_offset *offset = &fold->stamps[p].offsets[i];
-            facts_add(finding->facts, "stamp %s %d: %" PRId64, offset->topic, offset->partition,
-                      offset->offset);
+            if (!finding->regrouped) {
+                facts_add(finding->facts, "stamp %s %d: %" PRId64, offset->topic, offset->partition,
+                          offset->offset);
+            } else if (offset->offset != read_to(finding, offset->topic, offset->partition)) {
+                facts_add(finding->facts, "stamp %s %d: %" PRId64 ", committed is another",
+                          offset->topic, offset->partition, offset->offset);
+            }
         }
     }
 }
@@ -156,10 +174,14 @@ static void find_committed(struct finding *finding)
 {
     struct error error;
     for (int p = 0; p < TALLY_PARTITIONS; p++) {
-        struct broker_offset offset = {"in", p, BROKER_NO_OFFSET, ""};
-        ensure(broker_committed_unstable(finding->broker, LIFE_APPLICATION, &offset, 1, 0,
-                                         &error) == STATUS_OK);
-        facts_add(finding->facts, "committed in %d: %" PRId64, p, offset.offset);
+        int64_t start = 0;
+        int64_t end = 0;
+        facts_add(finding->facts, "committed in %d: %" PRId64, p, read_to(finding, "in", p));
+        if (finding->regrouped && (broker_log_range(finding->broker, LIFE_REPARTITION, p, &start,
+                                                    &end, &error) != STATUS_OK ||
+                                   read_to(finding, LIFE_REPARTITION, p) != end)) {
+            facts_add(finding->facts, "repartition %d is not read to its end %" PRId64, p, end);
+        }
     }
 }
 
@@ -215,7 +237,8 @@ static void find_store(struct finding *finding, const char *folder, int partitio
     char path[TEXT_SIZE];
     struct store *store = NULL;
     struct error error;
-    (void)snprintf(path, sizeof path, "%s/state/%s/a/in-%d", folder, LIFE_APPLICATION, partition);
+    (void)snprintf(path, sizeof path, "%s/state/%s/a/%s-%d", folder, LIFE_APPLICATION,
+                   finding->sub_topology, partition);
     enum status status = store_lmdb_open(path, &options, &store, &error);
     if (status != STATUS_OK) {
         facts_add(finding->facts, "store %d: %s", partition,
@@ -229,17 +252,22 @@ static void find_store(struct finding *finding, const char *folder, int partitio
     store_close(store);
 }
 
-void facts_find(struct facts *facts, const char *folder)
+void facts_find(struct facts *facts, const char *folder, enum shape shape)
 {
     struct finding *finding = memory_allocate(sizeof *finding);
     finding->facts = facts;
     finding->broker = life_open_broker(folder);
+    finding->regrouped = shape == SHAPE_REGROUP;
+    finding->sub_topology = finding->regrouped ? "by_key" : "in";
+    arena_init(&finding->fold.arena, 0);
     read_topic(finding, "out", "out");
     read_topic(finding, "late", "late");
-    find_changelog(finding);
     find_committed(finding);
+    if (shape != SHAPE_COPY) {
+        find_changelog(finding);
+    }
     broker_close(finding->broker);
-    for (int p = 0; p < TALLY_PARTITIONS; p++) {
+    for (int p = 0; p < TALLY_PARTITIONS && shape != SHAPE_COPY; p++) {
         find_store(finding, folder, p);
     }
     arena_finish(&finding->fold.arena);

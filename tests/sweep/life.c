@@ -16,6 +16,14 @@ enum { PREPARE_TRIES = 10 };
 
 static char *topology_text(const struct life *life)
 {
+    static const char *const nodes[] = {
+        [SHAPE_TALLY] = "\"operators\": {\"tally\": {\"use\": \"tally\", \"from\": \"in\"}}, "
+                        "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": \"tally\"}, "
+                        "\"late\": {\"topic\": \"late\", \"from\": \"tally.late\"}}",
+        [SHAPE_REGROUP] = "\"repartitions\": {\"by_key\": {\"from\": \"in\"}}, "
+                          "\"operators\": {\"tally\": {\"use\": \"tally\", \"from\": \"by_key\"}}, "
+                          "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": \"tally\"}}",
+        [SHAPE_COPY] = "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": \"in\"}}"};
     return memory_format(
         "{\"application\": \"" LIFE_APPLICATION "\", \"instance\": \"%s\", "
         "\"broker\": {\"kind\": \"local\", \"directory\": \"%s/broker\", "
@@ -23,12 +31,9 @@ static char *topology_text(const struct life *life)
         "\"transaction_timeout\": \"600s\"}, "
         "\"state\": {\"directory\": \"%s/state\", \"durability\": \"%s\", "
         "\"flush_interval\": %d}, \"commit\": {\"interval\": \"1s\", \"records\": 4}, "
-        "\"sources\": {\"in\": {\"topic\": \"in\"}}, "
-        "\"operators\": {\"tally\": {\"use\": \"tally\", \"from\": \"in\"}}, "
-        "\"sinks\": {\"out\": {\"topic\": \"out\", \"from\": \"tally\"}, "
-        "\"late\": {\"topic\": \"late\", \"from\": \"tally.late\"}}}",
+        "\"sources\": {\"in\": {\"topic\": \"in\"}}, %s}",
         life->instance, life->folder, (int)LIFE_SESSION_S, life->folder,
-        life->fast ? "fast" : "durable", life->flush_ms);
+        life->fast ? "fast" : "durable", life->flush_ms, nodes[life->shape]);
 }
 
 static enum status run_worker(struct life *life, const struct program *program,
@@ -72,7 +77,7 @@ enum status life_run(struct life *life, struct error *error)
     if (status != STATUS_OK) {
         return status;
     }
-    status = program_adopt(config, tally_operator(), &program, error);
+    status = program_adopt(config, tally_operator(life->shape == SHAPE_TALLY), &program, error);
     if (status == STATUS_OK) {
         status = settings_open_broker(config, &broker, error);
     }

@@ -7,6 +7,8 @@
 #ifndef LEAT_SWEEP_LIFE_H
 #define LEAT_SWEEP_LIFE_H
 
+#include "tally.h"
+
 #include "base/status.h"
 #include "broker/broker.h"
 
@@ -15,7 +17,7 @@
 
 /* Longer than a buffer of the JSON parser: a letter of it that gets lost shows. */
 #define LIFE_APPLICATION "application_of_the_sweep"
-#define LIFE_CHANGELOG LIFE_APPLICATION "-in-changelog"
+#define LIFE_REPARTITION LIFE_APPLICATION "-by_key-repartition"
 
 enum { LIFE_SESSION_S = 60 };
 
@@ -24,6 +26,7 @@ struct life {
     const char *instance; /* "a" or "b" */
     bool until_end, fast;
     int flush_ms;
+    enum shape shape;
     atomic_int stop;
 };
 

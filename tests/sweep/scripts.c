@@ -24,7 +24,8 @@ static struct life life_of(const struct script *script, const char *folder, cons
                          .instance = instance,
                          .until_end = true,
                          .fast = script->fast,
-                         .flush_ms = script->flush_ms};
+                         .flush_ms = script->flush_ms,
+                         .shape = script->shape};
 }
 
 enum status script_restart(const struct script *script, const char *folder, struct error *error)
@@ -222,6 +223,18 @@ const struct script scripts[] = {
      .complete = true,
      .standing = {{CALL_COMMIT, 2, 3}, {CALL_COMMIT, 5, 2}},
      .standing_count = 2,
+     .prepare = prepare_input,
+     .run = run_to_end},
+    {.name = "regroup",
+     .summary = "a repartition between two sub-topologies; from nothing until the end",
+     .shape = SHAPE_REGROUP,
+     .complete = true,
+     .prepare = prepare_input,
+     .run = run_to_end},
+    {.name = "copy",
+     .summary = "source to sink, no state; from nothing until the end",
+     .shape = SHAPE_COPY,
+     .complete = true,
      .prepare = prepare_input,
      .run = run_to_end},
     {.name = "zombie",

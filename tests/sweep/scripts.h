@@ -7,11 +7,13 @@
 #define LEAT_SWEEP_SCRIPTS_H
 
 #include "point.h"
+#include "tally.h"
 
 #include <stddef.h>
 
 struct script {
     const char *name, *summary;
+    enum shape shape;
     bool fast; /* state.durability */
     int flush_ms;
     bool pauses;   /* swept with DEATH_PAUSE alone */

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 8, WRONG_SHOWN = 20, SHOWN_LINES = 20 };
+enum { PARALLEL_LIMIT = 16, SCRIPT_LIMIT = 12, WRONG_SHOWN = 20, SHOWN_LINES = 20 };
 
 static const char help[] =
     "sweep [--list] [--script NAME] [--only deaths|failures|allocations] [--parallel N] "

@@ -13,6 +13,7 @@
 enum { ROW_TEXT = 32, DELAY_MS = 250, STEP_MS = 100 };
 
 void (*tally_processed)(void);
+static bool timers;
 
 struct tally_input tally_input(int partition, int index)
 {
@@ -35,6 +36,13 @@ void tally_add(char text[TALLY_TEXT], const void *value, size_t size)
     }
     (void)snprintf(text, TALLY_TEXT, "%" PRIu64 ":%08" PRIx32, count + 1,
                    hash_crc32c(sum, value, size));
+}
+
+int tally_count(const char *text)
+{
+    int count = 0;
+    ensure(sscanf(text, "%d:", &count) == 1);
+    return count;
 }
 
 int64_t tally_due_ms(int64_t timestamp_ms)
@@ -132,14 +140,15 @@ static leat_status keep(struct tally *tally, leat_context *context, const leat_r
 {
     char row[ROW_TEXT];
     int size = snprintf(row, sizeof row, "%.*s/%06d", (int)record->key.size,
-                        (const char *)record->key.data, (int)record->offset);
+                        (const char *)record->key.data, tally_count(text));
     leat_status status = leat_put(tally->chains, record->key, (leat_bytes){text, strlen(text)});
     if (status == LEAT_OK) {
         status = leat_put(tally->rows, (leat_bytes){row, (size_t)size}, record->value);
     }
-    return status == LEAT_OK ? leat_timer_set(context, LEAT_STREAM_TIME, 1,
-                                              tally_due_ms(record->timestamp_ms), record->key)
-                             : status;
+    return status == LEAT_OK && timers
+               ? leat_timer_set(context, LEAT_STREAM_TIME, 1, tally_due_ms(record->timestamp_ms),
+                                record->key)
+               : status;
 }
 
 static leat_status work(struct tally *tally, leat_context *context, const leat_record *record)
@@ -207,8 +216,9 @@ static void tally_close(void *self)
     point_leave(CALL_OPERATOR_CLOSE);
 }
 
-const leat_operator *tally_operator(void)
+const leat_operator *tally_operator(bool timed)
 {
+    timers = timed;
     static const leat_store_spec stores[] = {
         {"chains", "count and checksum per key"}, {"rows", "one a record"}, {NULL, NULL}};
     static const leat_port outputs[] = {

@@ -12,12 +12,21 @@
 
 #include "leat/operator.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { TALLY_TEXT = 64, TALLY_PARTITIONS = 2, TALLY_RECORDS = 7 /* a partition */ };
 
-const leat_operator *tally_operator(void);
+/** What the application is made of. */
+enum shape {
+    SHAPE_TALLY,   /* source, operator, two sinks */
+    SHAPE_REGROUP, /* source, repartition, operator without timers, sink: two sub-topologies */
+    SHAPE_COPY     /* source, sink: no state */
+};
+
+/** With `timed`, the operator sets timers, from then on. */
+const leat_operator *tally_operator(bool timed);
 /** Called after each record, by the thread that ran it; NULL: nobody. */
 extern void (*tally_processed)(void);
 
@@ -30,6 +39,8 @@ struct tally_input tally_input(int partition, int index);
 
 /** `text` with one more record in it; an empty text begins a chain. */
 void tally_add(char text[TALLY_TEXT], const void *value, size_t size);
+/** How many records are in a chain. */
+int tally_count(const char *text);
 /** When the timer of a record is due. */
 int64_t tally_due_ms(int64_t timestamp_ms);
 
