@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-/** Until they are blocked, these signals end the process at once, as done: for a command that has begun
- * nothing yet and may wait long before it does. */
+/** Until they are blocked, these signals end the process at once, as done: for a command that has
+ * begun nothing yet and may wait long before it does. */
 void stop_at_once(void);
 /** From now on these signals wait to be asked for, and a closed pipe is an error of write, not a
  * signal. Call it before the broker starts threads. */

@@ -2,7 +2,7 @@
 /*
  * append: a list per key. The value of each record goes to the end of the list of its key, and the
  * whole list goes out: `1`, then `1,5`, then `1,5,9`. So every output carries its history: a record
- * that was lost, doubled or undone shows in all that follow. To keep lists short is the feeder's affair.
+ * that was lost, doubled or undone shows in all that follow. The feeder keeps the lists short.
  */
 #include <leat/operator.h>
 
