@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A partition whose leader or broker is away, on the mock cluster of librdkafka: an outage, answered
- * in a bounded time and asked again, and not a missing topic.
+ * A partition whose leader or broker is away, on the mock cluster of librdkafka: an outage, which
+ * is answered in a bounded time and asked again, and not a missing topic.
  */
 #include "base/clock.h"
 #include "broker/broker.h"
