@@ -223,7 +223,9 @@ static void expect_stop(struct epilogue_state *self, enum continue_from from)
         scenario->epilogue == EPILOGUE_RETENTION ? ERROR_OFFSET_LOST : ERROR_MISMATCH;
     note_ends(self);
     process->continue_from = from;
-    if (!scenario_probe(scenario, self->chosen, LIMIT_MS)) {
+    bool chosen[WORLD_INSTANCE_LIMIT] = {false};
+    chosen[self->chosen] = true;
+    if (!scenario_probe(scenario, chosen, LIMIT_MS)) {
         scenario_fail(scenario, "epilogue %d: the run does not stop", (int)scenario->epilogue);
         return;
     }

@@ -119,29 +119,44 @@ static void leave_one(struct scenario *scenario)
     }
 }
 
-/* --until-end, by one instance alone: it ends by itself when the group has committed all that was
-   there when it began. Then the others come back. */
+/* How those ended that ran with --until-end. */
+static void check_ends(struct scenario *scenario, const bool *chosen, bool ended)
+{
+    if (!ended) {
+        scenario_fail(scenario, "a run with --until-end does not end");
+    }
+    for (uint32_t i = 0; i < scenario->world->options.instance_count; i++) {
+        struct process *process = &scenario->processes[i];
+        process->until_end = false;
+        if (chosen[i] && process->status != STATUS_OK) {
+            scenario_fail(scenario, "a run with --until-end ends with: %s", process->error.text);
+        }
+    }
+    if (!read_to_end(scenario, "in") ||
+        (scenario->topology == TOPOLOGY_JOIN && !read_to_end(scenario, "in2"))) {
+        scenario_fail(scenario, "a run with --until-end ended before the end");
+    }
+}
+
+/* --until-end, by one instance alone or by all: each ends by itself when the group has committed
+   all that was there when it began. Then all go on. */
 static void run_to_end(struct scenario *scenario)
 {
     struct world *world = scenario->world;
     uint32_t count = world->options.instance_count;
-    uint32_t chosen = (uint32_t)sim_below(world->sim, count);
-    struct process *process = &scenario->processes[chosen];
+    bool all = !scenario->lonely && sim_chance(world->sim, 5000);
+    uint32_t one = (uint32_t)sim_below(world->sim, count);
+    bool chosen[WORLD_INSTANCE_LIMIT] = {false};
     scenario_stop(scenario);
     (void)world_run(world, HEAL_MS, all_fed);
     scenario_note_ends(scenario);
-    process->until_end = true;
-    if (!scenario_probe(scenario, chosen, HEAL_MS)) {
-        scenario_fail(scenario, "a run with --until-end does not end");
-    } else if (process->status != STATUS_OK) {
-        scenario_fail(scenario, "a run with --until-end ends with: %s", process->error.text);
-    } else if (!read_to_end(scenario, "in") ||
-               (scenario->topology == TOPOLOGY_JOIN && !read_to_end(scenario, "in2"))) {
-        scenario_fail(scenario, "a run with --until-end ended before the end");
-    }
-    process->until_end = false;
     for (uint32_t i = 0; i < count; i++) {
-        if (!scenario->lonely || i == chosen) {
+        chosen[i] = all || i == one;
+        scenario->processes[i].until_end = chosen[i];
+    }
+    check_ends(scenario, chosen, scenario_probe(scenario, chosen, HEAL_MS));
+    for (uint32_t i = 0; i < count && scenario->failure[0] == '\0'; i++) {
+        if (!scenario->lonely || chosen[i]) {
             scenario_start(scenario, i);
         }
     }

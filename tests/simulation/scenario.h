@@ -130,9 +130,9 @@ void scenario_start(struct scenario *scenario, uint32_t index);
 bool scenario_all_stopped(struct world *world);
 /** Asks all to stop and waits until they have. */
 void scenario_stop(struct scenario *scenario);
-/** Starts a process while all are stopped, and waits for its end, which is told in it; false if it
- * does not end by itself. */
-bool scenario_probe(struct scenario *scenario, uint32_t index, int64_t limit_ms);
+/** Starts processes while all are stopped, and waits for their ends, which are told in them; false if
+ * one does not end by itself. `chosen` has one for each. */
+bool scenario_probe(struct scenario *scenario, const bool *chosen, int64_t limit_ms);
 
 /* ---- epilogue.c ---- */
 

@@ -171,16 +171,21 @@ void scenario_stop(struct scenario *scenario)
     }
 }
 
-bool scenario_probe(struct scenario *scenario, uint32_t index, int64_t limit_ms)
+bool scenario_probe(struct scenario *scenario, const bool *chosen, int64_t limit_ms)
 {
-    struct process *process = &scenario->processes[index];
-    process->probed = true;
-    scenario_start(scenario, index);
+    uint32_t count = scenario->world->options.instance_count;
+    for (uint32_t i = 0; i < count; i++) {
+        scenario->processes[i].probed = chosen[i];
+        if (chosen[i]) {
+            scenario_start(scenario, i);
+        }
+    }
     bool ended = world_run(scenario->world, limit_ms, scenario_all_stopped);
+    for (uint32_t i = 0; i < count; i++) {
+        scenario->processes[i].probed = false;
+    }
     if (!ended) {
-        process->probed = false;
         scenario_stop(scenario);
     }
-    process->probed = false;
     return ended;
 }

@@ -116,6 +116,11 @@ static void print_verdict(const struct verdict *verdict)
     printf("  %.1f s virtual (%.1f after healing)\n", (double)verdict->virtual_ms / 1000.0,
            (double)verdict->heal_ms / 1000.0);
     print_counts(verdict);
+    for (size_t i = 0; i < MARK_COUNT; i++) {
+        if (verdict->marks.counts[i] > 0) {
+            printf("  mark: %s %" PRId64 "\n", mark_name(i), verdict->marks.counts[i]);
+        }
+    }
     printf("  trace %016" PRIx64 ": %s\n", verdict->hash,
            verdict->failure[0] == '\0' ? "holds" : verdict->failure);
 }
@@ -209,12 +214,10 @@ static void print_totals(const struct totals *totals, int64_t seconds)
                (double)count_faults(&totals->sums) / (double)totals->seeds,
                (double)totals->sums.statistics.committed / (double)totals->seeds);
     }
-    printf("  marks (times, in seeds):");
     for (size_t i = 0; i < MARK_COUNT; i++) {
-        printf("%s %s %" PRId64 " (%" PRId64 ")", i == 0 ? "" : ";", mark_name(i),
+        printf("  mark: %-40s %8" PRId64 " times, in %" PRId64 " seeds\n", mark_name(i),
                totals->sums.marks.counts[i], totals->reached.counts[i]);
     }
-    printf("\n");
 }
 
 /* Whether it lived to say what it saw. */
