@@ -130,8 +130,8 @@ void scenario_start(struct scenario *scenario, uint32_t index);
 bool scenario_all_stopped(struct world *world);
 /** Asks all to stop and waits until they have. */
 void scenario_stop(struct scenario *scenario);
-/** Starts processes while all are stopped, and waits for their ends, which are told in them; false if
- * one does not end by itself. `chosen` has one for each. */
+/** Starts processes while all are stopped, and waits for their ends, which are told in them; false
+ * if one does not end by itself. `chosen` has one for each. */
 bool scenario_probe(struct scenario *scenario, const bool *chosen, int64_t limit_ms);
 
 /* ---- epilogue.c ---- */
