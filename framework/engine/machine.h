@@ -208,6 +208,8 @@ bool recovery_beside_running(const struct worker *worker);
 enum status recovery_step(struct worker *worker, struct error *error);
 /** The one way back after a failure: STATUS_OK when the run goes on, else what ends it. */
 enum status recovery_begin(struct worker *worker, const struct error *cause, struct error *error);
+/** Both of a worker that begins; waits for a broker that is away, until a stop (then STATUS_OK). */
+enum status recovery_open_handles(struct worker *worker, struct error *error);
 enum status recovery_open_consumer(struct worker *worker, struct error *error);
 enum status recovery_open_producer(struct worker *worker, struct error *error);
 /** Waits for the producer and makes the topics known to it. STATUS_RETRY: not yet. */

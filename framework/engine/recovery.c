@@ -494,12 +494,24 @@ static bool fenced_too_often(struct worker *worker, const struct error *cause)
     return (instance && too_often(&worker->instance_fenced, worker->now_us)) || often;
 }
 
-/* Between two tries to open a handle. False: a stop is asked for. */
-static bool wait_for_broker(struct worker *worker, const struct error *error)
+/* Waits for a broker that is away just now. A stop ends the waiting: nothing failed. */
+static enum status open_in_time(struct worker *worker,
+                                enum status (*open)(struct worker *, struct error *),
+                                struct error *error)
 {
-    log_warn("recovery", "%s", error->text);
-    machine_sleep(worker, 500);
-    return !machine_stopping(worker);
+    ensure(worker->transaction.state == TRANSACTION_IDLE);
+    enum status status = open(worker, error);
+    for (; status == STATUS_RETRY && !machine_stopping(worker); status = open(worker, error)) {
+        log_warn("recovery", "%s", error->text);
+        machine_sleep(worker, 500);
+    }
+    return status == STATUS_RETRY ? STATUS_OK : status;
+}
+
+enum status recovery_open_handles(struct worker *worker, struct error *error)
+{
+    enum status status = open_in_time(worker, recovery_open_producer, error);
+    return status == STATUS_OK ? open_in_time(worker, recovery_open_consumer, error) : status;
 }
 
 static enum status renew_handles(struct worker *worker, const struct error *cause, bool usable,
@@ -513,20 +525,15 @@ static enum status renew_handles(struct worker *worker, const struct error *caus
         worker->consumer = NULL;
         worker->assign_pending = worker->assign_needed = false;
         worker->lost = worker->revoked = false;
-        do { /* the broker may be away just now */
-            status = recovery_open_consumer(worker, error);
-        } while (status == STATUS_RETRY && wait_for_broker(worker, error));
+        status = open_in_time(worker, recovery_open_consumer, error);
     }
     bool fatal = cause->status == STATUS_FATAL && cause->code != ERROR_CORRUPT;
     if (status == STATUS_OK &&
         (worker->producer == NULL || !usable || fatal || cause->code == ERROR_FENCED ||
          producer_suspect(worker->producer))) {
-        do {
-            status = recovery_open_producer(worker, error);
-        } while (status == STATUS_RETRY && wait_for_broker(worker, error));
+        status = open_in_time(worker, recovery_open_producer, error);
     }
-    /* A stop ended the waiting: nothing failed. */
-    return status == STATUS_RETRY && machine_stopping(worker) ? STATUS_OK : status;
+    return status;
 }
 
 /* The next try is another one: with a new store, a larger map, half of the batch, a record judged.

@@ -515,8 +515,7 @@ enum status worker_run(struct worker *worker, struct error *error)
     ensure(worker->tasks == NULL && worker->consumer == NULL && worker->producer == NULL);
     machine_tick(worker);
     worker->unready_us = worker->now_us;
-    enum status status = recovery_open_producer(worker, error);
-    status = status == STATUS_OK ? recovery_open_consumer(worker, error) : status;
+    enum status status = recovery_open_handles(worker, error);
     while (status == STATUS_OK && !machine_stopping(worker) && !worker->done) {
         status = loop_once(worker, error);
         if (status != STATUS_OK) {
