@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ import traceback
 sys.dont_write_bytecode = True  # the clone stays as it is
 from application import Failure, Kafka, build_directory
 from isolation import BROKER_ADDRESS, Network, confine, inside
+from kafka_log import hanging_transactions
 from topologies import TOPOLOGIES
 from trial import Trial
 
@@ -68,23 +70,37 @@ class Campaign:
         return self.kinds[number % len(self.kinds)], budget
 
     def attempt(self, number, kafka, network):
-        """One trial; (wrong, text, done, hits, records)."""
+        """One trial; (exact, wrong or void; text, done, hits, records)."""
         kind, budget = self.plan(number)
-        trial, wrong, text = None, False, ""
+        trial, outcome, text = None, "exact", ""
         try:
             trial = Trial(self.options, number, kind, budget, self.deadline, kafka, network)
             text = trial.run()
         except Failure as failure:
-            wrong, text = True, str(failure)
+            outcome, text = "wrong", str(failure)
         except Exception:  # pylint: disable=broad-except
-            wrong, text = True, traceback.format_exc()
+            outcome, text = "wrong", traceback.format_exc()
         if trial is None:
-            return True, text, {}, {}, 0
-        trial.close(self.options.keep or wrong)
-        if wrong:
+            return "wrong", text, {}, {}, 0
+        trial.close(self.options.keep or outcome == "wrong")
+        if outcome == "wrong":
+            directory = trial.application.directory
+            lost = self.keep_broker(kafka, directory, trial.application.name)
             text = (f"FAILED ({kind}, --seed {self.options.seed} --trial {number}): {text}\n"
-                    f"    everything is left in {trial.application.directory}")
-        return wrong, text, dict(trial.done), dict(trial.hits), trial.records
+                    f"    everything is left in {directory}")
+            if lost:
+                outcome = "void"
+                text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(lost)}"
+        return outcome, text, dict(trial.done), dict(trial.hits), trial.records
+
+    @staticmethod
+    def keep_broker(kafka, directory, application):
+        """Copies what the trial's own broker had (index files are sparse); the markers that it lost."""
+        if kafka is None:
+            return []
+        time.sleep(2)  # the last markers
+        subprocess.run(["cp", "-r", "--sparse=always", kafka.directory, str(directory / "kafka")], check=False)
+        return hanging_transactions(directory / "kafka", application)
 
     def lane(self, counter, results):
         """Runs trials one after the other, on a Kafka of its own if that is wanted."""
@@ -109,7 +125,7 @@ class Campaign:
                     return
                 results.put(self.attempt(number, kafka, network))
         except Exception:  # pylint: disable=broad-except
-            results.put((True, f"FAILED: a lane ended: {traceback.format_exc()}", {}, {}, 0))
+            results.put(("wrong", f"FAILED: a lane ended: {traceback.format_exc()}", {}, {}, 0))
         finally:
             if kafka is not None:
                 kafka.close()
@@ -125,22 +141,27 @@ class Campaign:
         for lane in lanes:
             lane.start()
         done, hits = collections.Counter(), collections.Counter()
-        records = trials = wrong = 0
+        outcomes, records = collections.Counter(), 0
         left = len(lanes)
         while left > 0:
             result = results.get()
             if result is None:
                 left -= 1
                 continue
-            failed, text, what, where, count = result
-            print(f"crash: {text}", file=sys.stderr if failed else sys.stdout, flush=True)
-            done.update(what)
-            hits.update(where)
-            records, trials, wrong = records + count, trials + 1, wrong + failed
+            outcome, text, what, where, count = result
+            print(f"crash: {text}", file=sys.stdout if outcome == "exact" else sys.stderr, flush=True)
+            outcomes[outcome] += 1
+            if outcome != "void":
+                done.update(what)
+                hits.update(where)
+                records += count
         for lane in lanes:
             lane.join()
         for title, counts in (("done", done), ("hits", hits)):
             print(f"crash: {title}: " + ", ".join(f"{n} {name}" for name, n in counts.most_common()), flush=True)
+        if outcomes["void"]:
+            print(f"crash: {outcomes['void']} trials are VOID and not counted: the broker lost markers", flush=True)
+        trials, wrong = outcomes["exact"] + outcomes["wrong"], outcomes["wrong"]
         print(f"crash: kills={done['kills']} zombies={done['zombies']} cuts={done['cuts']} "
               f"broker_kills={done['broker kills']} records={records} trials={trials} wrong={wrong}", flush=True)
         return 1 if wrong or trials == 0 else 0

@@ -64,6 +64,7 @@ class Trial:
             **self.topology.config(),
             "broker": {"kind": "local", "directory": "data", "session_timeout": session,
                        "transaction_timeout": f"{int(self.session_s * choose([1, 3]) * 1000)}ms",
+                       "connect_timeout": "5m",  # a broker may be killed again while it starts
                        "properties": {"security.protocol": "PLAINTEXT"} if self.on_kafka else {},
                        "membership": choose(["static", "static", "dynamic"])},
             "workers": choose([1, 1, 2]),

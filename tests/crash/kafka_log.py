@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads Kafka's own logs, for one question: did the broker lose the marker of a transaction?
+
+A broker that is killed between the decision of a transaction and its markers may, after its restart, write the
+decision's completion without the markers (seen on 4.3.1 with young topics): what was committed stays invisible and
+its partition's last stable offset stays for ever. No client can repair that, so a trial that meets it proves
+nothing either way. Nothing here is taken from Leat: only files of the broker are read.
+"""
+import pathlib
+import struct
+
+COMPLETE = {0, 4, 5}  # Empty, CompleteCommit, CompleteAbort
+TRANSACTIONAL, CONTROL = 16, 32
+
+
+def batches(path):
+    """(attributes, producer id, epoch, records as bytes, their count) of each batch of a log file."""
+    data, at = path.read_bytes(), 0
+    while at + 61 <= len(data):
+        size, = struct.unpack_from(">i", data, at + 8)
+        if size <= 0:
+            return
+        attributes, = struct.unpack_from(">h", data, at + 21)
+        producer, epoch = struct.unpack_from(">qh", data, at + 43)
+        count, = struct.unpack_from(">i", data, at + 57)
+        yield attributes, producer, epoch, data[at + 61:at + 12 + size], count
+        at += 12 + size
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return (value >> 1) ^ -(value & 1), at
+
+
+def values(records, count):
+    """The values of uncompressed records."""
+    at = 0
+    for _ in range(count):
+        size, at = varint(records, at)
+        end = at + size
+        at += 1
+        for _ in range(2):
+            _, at = varint(records, at)
+        for name in ("key", "value"):
+            length, at = varint(records, at)
+            if name == "value" and length >= 0:
+                yield records[at:at + length]
+            at += max(length, 0)
+        at = end
+
+
+def transaction_states(data_directory):
+    """{producer id: (epoch, state)} as the coordinator last wrote it."""
+    states = {}
+    for path in sorted(pathlib.Path(data_directory).glob("__transaction_state-*/*.log")):
+        for _, _, _, records, count in batches(path):
+            for value in values(records, count):
+                _, producer, epoch, _, state = struct.unpack_from(">hqhib", value)
+                states[producer] = (epoch, state)
+    return states
+
+
+def open_transactions(directory):
+    """{producer id: epoch} of the transactions without a marker in one partition."""
+    pending = {}
+    for path in sorted(directory.glob("*.log")):
+        for attributes, producer, epoch, _, _ in batches(path):
+            if attributes & CONTROL:
+                pending.pop(producer, None)
+            elif attributes & TRANSACTIONAL:
+                pending[producer] = epoch
+    return pending
+
+
+def hanging_transactions(kafka_directory, application):
+    """Partitions of the application, with the producer, whose transaction the coordinator calls complete
+    although no marker ever came."""
+    data = pathlib.Path(kafka_directory, "data")
+    states = transaction_states(data)
+    return [f"{directory.name}: producer {producer} epoch {epoch}"
+            for directory in sorted(data.glob(f"{application}-*"))
+            for producer, epoch in open_transactions(directory).items()
+            if producer in states and states[producer][1] in COMPLETE and states[producer][0] >= epoch]
