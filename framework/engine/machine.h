@@ -214,11 +214,15 @@ enum status recovery_open_consumer(struct worker *worker, struct error *error);
 enum status recovery_open_producer(struct worker *worker, struct error *error);
 /** Waits for the producer and makes the topics known to it. STATUS_RETRY: not yet. */
 enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, struct error *error);
-/** Ends the transaction that blocks a task, if it is another's of this application (R4, R7). */
-enum status recovery_take_over(struct worker *worker, struct task *task, struct error *error);
 /** Appends the task's inputs, offsets unknown; the list is the caller's to free. */
 struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *count,
                                        const struct task *task);
+
+/* ---- takeover.c ---- */
+
+/** Ends the transaction that blocks a task, if it is another's of this application and was not just
+ * ended (R4, R7). STATUS_OK: tried, or not ours to end. */
+enum status takeover_try(struct worker *worker, struct task *task, struct error *error);
 
 /* ---- claim.c ---- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recovery: the start path, which is also the way back from every failure: R3, R4. R1 and R2 are
- * in opening.c, R5-R8 in restore.c, where inputs begin in start.c, R9 and R10 in claim.c, the
- * group's events in group.c.
+ * in opening.c, takeovers in takeover.c, R5-R8 in restore.c, where inputs begin in start.c, R9 and
+ * R10 in claim.c, the group's events in group.c.
  *
  * Invariants
  *  C1. One path: whatever failed, tasks go back to OPENING or FETCHING and come up again from what
@@ -10,8 +10,7 @@
  *  C2. Offsets are fetched only after this worker's own previous transaction was ended (R3), and
  *      stable.
  *  C3. Membership is kept unless it is what failed.
- *  C4. A foreign transaction is ended only while this member owns its assignment, never our own id,
- *      never another application's; one a step, with a poll of the group between.
+ *  C4. One takeover (takeover.c) a step, with a poll of the group between.
  *  C5. A suspended task goes on only if its offsets and their owner are unchanged.
  *
  *            opening_step          offsets_known           restore_step        claim_commit
@@ -145,7 +144,7 @@ enum status recovery_producer_ready(struct worker *worker, int64_t timeout_ms, s
     return status;
 }
 
-/* ---- R4: stable offsets, takeover ---- */
+/* ---- R4: stable offsets ---- */
 
 struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *count,
                                        const struct task *task)
@@ -157,48 +156,6 @@ struct broker_offset *recovery_offsets(struct broker_offset *offsets, size_t *co
             task->inputs[i].topic, task->inputs[i].partition, BROKER_NO_OFFSET, ""};
     }
     return offsets;
-}
-
-static bool takes_over(const struct worker *worker, const char *id)
-{
-    ensure(id != NULL);
-    size_t size = strlen(worker->config->application);
-    return strncmp(id, worker->config->application, size) == 0 && id[size] == '/' &&
-           strcmp(id, worker->transactional_id) != 0;
-}
-
-enum status recovery_take_over(struct worker *worker, struct task *task, struct error *error)
-{
-    ensure(task->state == TASK_FETCHING || task->state == TASK_RESTORING);
-    char id[BROKER_METADATA_SIZE] = "";
-    if (worker->lost || worker->revoked || !consumer_owns(worker->consumer)) {
-        return STATUS_OK; /* C4; the group's event is on its way */
-    }
-    enum status status = STATUS_NOT_FOUND;
-    if (task->stateful) {
-        status = broker_blocking_header(worker->options.broker, task->sub->changelog,
-                                        task->partition, CHANGELOG_HEADER, id, sizeof id, error);
-    }
-    if (status == STATUS_NOT_FOUND && !task->stateful) {
-        size_t count = 0;
-        struct broker_offset *offsets = recovery_offsets(NULL, &count, task);
-        status = broker_committed_unstable(worker->options.broker, worker->config->application,
-                                           offsets, count, 1000, error);
-        for (size_t i = 0; i < count && status == STATUS_OK && id[0] == 0; i++) {
-            memcpy(id, offsets[i].metadata, sizeof id);
-        }
-        free(offsets);
-    }
-    if (status == STATUS_RETRY || !takes_over(worker, id)) {
-        return STATUS_OK; /* its time-out ends it */
-    }
-    if (status == STATUS_OK && consumer_owns(worker->consumer)) { /* still: asking took its time */
-        log_warn("recovery", "ending the transaction of %s, which blocks task=%s state=%s", id,
-                 task->name, task_state_name(task->state));
-        status = broker_take_over(worker->options.broker, id, error);
-    }
-    machine_tick(worker);
-    return status == STATUS_RETRY ? STATUS_OK : status;
 }
 
 /* C5, and on to R5 or R9. */
@@ -225,6 +182,7 @@ static enum status offsets_known(struct worker *worker, struct task *task,
         log_info("task", "resumed ms=%" PRId64 " task=%s",
                  (worker->now_us - worker->revoked_us) / 1000, task->name);
         task_set_state(task, TASK_RUNNING);
+        task->takeovers = 0;
         worker->assign_needed = true;
         return STATUS_OK;
     }
@@ -280,8 +238,7 @@ static enum status fetch_blocked(struct worker *worker, struct error *error)
         machine_tick(worker);
     }
     free(tasks);
-    return status != STATUS_OK || blocked == NULL ? status
-                                                  : recovery_take_over(worker, blocked, error);
+    return status != STATUS_OK || blocked == NULL ? status : takeover_try(worker, blocked, error);
 }
 
 /* One request for all that resume, or for all that do not: a suspended task is blocked by nobody,

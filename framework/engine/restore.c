@@ -422,7 +422,7 @@ static enum status at_end(struct worker *worker, struct task *task, int64_t offs
     if (offset < restore->target) {
         if (worker->now_us - restore->progress_us > MACHINE_UNANSWERED_MS * INT64_C(1000)) {
             restore->progress_us = worker->now_us;
-            return recovery_take_over(worker, task, error);
+            return takeover_try(worker, task, error);
         }
         return STATUS_OK;
     }
