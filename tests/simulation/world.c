@@ -32,24 +32,23 @@ struct world *world_create(const struct world_options *options)
     return world;
 }
 
-/* Locks end with the process; its descriptors below the state directory are closed in its place. */
-static void close_files(const struct instance *instance)
+/* The descriptors of an instance below the state directory. */
+static size_t find_files(const struct instance *instance, int *found, size_t capacity)
 {
     const char *directory = instance->world->options.directory;
     if (directory == NULL) {
-        return;
+        return 0;
     }
     char *prefix = memory_format("/%s/", instance->name);
     DIR *folder = opendir("/proc/self/fd");
     ensure(folder != NULL);
-    int found[256];
     size_t count = 0;
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         char path[300];
         char target[4096];
         snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
         ssize_t size = readlink(path, target, sizeof target - 1);
-        if (size <= 0 || count == sizeof found / sizeof *found) {
+        if (size <= 0 || count == capacity) {
             continue;
         }
         target[size] = '\0';
@@ -63,6 +62,14 @@ static void close_files(const struct instance *instance)
     }
     closedir(folder);
     free(prefix);
+    return count;
+}
+
+/* Locks end with the process; its descriptors are closed in its place. */
+static void close_files(const struct instance *instance)
+{
+    int found[256];
+    size_t count = find_files(instance, found, sizeof found / sizeof *found);
     for (size_t i = 0; i < count; i++) {
         close(found[i]);
     }
@@ -142,7 +149,9 @@ static void live(void *argument)
     struct world *world = instance->world;
     bool again = world->options.body(instance);
     ensure(world_alone(instance));
-    leave(instance); /* whatever it left open: the end of a process */
+    int open;
+    ensure(find_files(instance, &open, 1) == 0); /* I11: who ends in order leaves nothing open */
+    leave(instance);
     instance->fiber_count = 0;
     instance->stopped = !again;
     if (again) {
