@@ -232,7 +232,7 @@ class Application:
             "broker": {"kind": "local", "directory": "data"},
             "state": {"directory": "state"},
             "operator_directories": [str(build_directory() / "operators"),
-                                     str(build_directory() / "tests" / "operators")],
+                                     str(build_directory() / "tests" / "crash_operators")],
             **config,
         }
         self.write()
