@@ -399,7 +399,7 @@ static enum status get_blocking_header(struct broker *broker, const char *topic,
     return STATUS_NOT_FOUND;
 }
 
-/* C4 of the engine's recovery.c: whoever ends a transaction owns its assignment, and the
+/* K1 of the engine's takeover.c: whoever ends a transaction owns its assignment, and the
  * transaction is not its own. */
 static void check_take_over(struct sim_handle *handle, const char *transactional_id)
 {
