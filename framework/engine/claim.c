@@ -117,7 +117,6 @@ enum status claim_commit(struct worker *worker, struct error *error)
             status = task_open_instances(task, machine_wall_ms(worker), error);
             if (status == STATUS_OK) {
                 task_set_state(task, TASK_RUNNING);
-                task->takeovers = 0;
                 log_info("task", "running ms=%" PRId64 " task=%s",
                          (worker->now_us - worker->unready_us) / 1000, task->name);
             }

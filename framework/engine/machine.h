@@ -13,8 +13,9 @@
 enum {
     MACHINE_FENCED_LIMIT = 6, /* rule 12 */
     MACHINE_FENCED_WINDOW_MS = 60000,
-    MACHINE_UNANSWERED_MS = 500,   /* R4, R7: then somebody's transaction is in the way */
-    MACHINE_JUDGED = 64,           /* units that are bad without being called again */
+    MACHINE_UNANSWERED_MS = 500, /* R4, R7: then somebody's transaction is in the way */
+    MACHINE_JUDGED = 64,
+    MACHINE_TAKEOVERS = 8,         /* units that are bad without being called again */
     MACHINE_RESTORES = 2,          /* changelogs read at a time */
     MACHINE_IDLE_COMMIT_US = 5000, /* an idle input commits after this */
     MACHINE_POLL_MS = 100          /* longest wait: stop is looked at this often */
@@ -67,6 +68,12 @@ struct judged {
     int64_t offset;
     struct buffer timer;
     struct error error;
+};
+
+/** How often the transactions of an owner were ended, and when the next may be. */
+struct takeover {
+    uint32_t owner, count;
+    int64_t next_us;
 };
 
 /** When this worker was fenced, the last few times. */
@@ -127,6 +134,7 @@ struct worker {
     struct fencings
         instance_fenced; /* of the group.instance.id: a commit between is no sign of peace */
     int64_t fetch_slice_ms, fetch_since_us, takeover_us;
+    struct takeover takeovers[MACHINE_TAKEOVERS]; /* since all tasks last ran */
     uint32_t takeover_turn; /* which of the blocked tasks is looked at next: one a step */
     int64_t end_checked_us, deleted_us, timers_us;
     bool done;

@@ -182,7 +182,6 @@ static enum status offsets_known(struct worker *worker, struct task *task,
         log_info("task", "resumed ms=%" PRId64 " task=%s",
                  (worker->now_us - worker->revoked_us) / 1000, task->name);
         task_set_state(task, TASK_RUNNING);
-        task->takeovers = 0;
         worker->assign_needed = true;
         return STATUS_OK;
     }
@@ -385,6 +384,7 @@ enum status recovery_step(struct worker *worker, struct error *error)
     if (status == STATUS_OK && !recovery_needed(worker)) {
         worker->unready_us = 0;
         worker->calm_since_us = worker->now_us;
+        memset(worker->takeovers, 0, sizeof worker->takeovers);
         worker->settled = worker->settled || worker->tasks != NULL;
     }
     return status;

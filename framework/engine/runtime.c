@@ -253,6 +253,8 @@ enum status runtime_run(const struct program *program, struct broker *broker,
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGTERM, SIG_DFL); /* a thread of a plugin may have them open: it dies, not done */
+    (void)signal(SIGINT, SIG_DFL);
     raise_file_limit();
     enum status status = lock_instance(program->config, &lock, error);
     if (status == STATUS_OK) {

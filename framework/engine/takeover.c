@@ -5,7 +5,7 @@
  * Invariants
  *  K1. A foreign transaction is ended only while this member owns its assignment, never our own id,
  *      never another application's.
- *  K2. Ended once, the same owner is not ended again for the same task before twice the time.
+ *  K2. Whose transaction was ended is not ended again, for any task, before twice the time.
  */
 #include "base/hash.h"
 #include "base/log.h"
@@ -25,34 +25,40 @@ static bool takes_over(const struct worker *worker, const char *id)
            strcmp(id, worker->transactional_id) != 0;
 }
 
-/* Ending a transaction once is enough. Where it did not help (a Kafka that restarts may lose the
-   markers of a decided one), the same at once again would only fence its live owner for ever. */
-static bool may_end(const struct worker *worker, struct task *task, const char *id)
+/* The record of an owner; the one that is due first gives way to a new one. */
+static struct takeover *takeover_of(struct worker *worker, const char *id)
 {
     ensure(id[0] != 0);
     uint32_t owner = hash_crc32c(0, id, strlen(id));
-    if (owner != task->takeover_owner) {
-        task->takeover_owner = owner;
-        task->takeovers = 0;
+    struct takeover *oldest = &worker->takeovers[0];
+    for (size_t i = 0; i < MACHINE_TAKEOVERS; i++) {
+        struct takeover *takeover = &worker->takeovers[i];
+        if (takeover->count > 0 && takeover->owner == owner) {
+            return takeover;
+        }
+        oldest = takeover->next_us < oldest->next_us ? takeover : oldest;
     }
-    return task->takeovers == 0 || worker->now_us >= task->takeover_next_us;
+    *oldest = (struct takeover){.owner = owner};
+    return oldest;
 }
 
-static void note_takeover(const struct worker *worker, struct task *task, const char *id)
+/* Ending a transaction once is enough. Where it did not help (a Kafka that restarts may lose the
+   markers of a decided one), the same at once again would only fence its live owner for ever. */
+static void note_takeover(const struct worker *worker, const struct task *task,
+                          struct takeover *takeover, const char *id)
 {
-    ensure(task->state == TASK_FETCHING || task->state == TASK_RESTORING);
     uint32_t doublings =
-        task->takeovers < TAKEOVER_DOUBLINGS ? task->takeovers : TAKEOVER_DOUBLINGS;
-    task->takeovers += 1;
-    task->takeover_next_us =
-        worker->now_us + ((MACHINE_UNANSWERED_MS * INT64_C(1000)) << doublings);
-    if (task->takeovers > TAKEOVER_DOUBLINGS) {
+        takeover->count < TAKEOVER_DOUBLINGS ? takeover->count : TAKEOVER_DOUBLINGS;
+    takeover->count += 1;
+    takeover->next_us = worker->now_us + ((MACHINE_UNANSWERED_MS * INT64_C(1000)) << doublings);
+    ensure(takeover->next_us > worker->now_us);
+    if (takeover->count > TAKEOVER_DOUBLINGS) {
         log_warn(
             "recovery",
             "task=%s is still blocked after the transaction of %s was ended %" PRIu32
             " times: if its owner is dead or idle, the broker has lost the end of a transaction; "
             "look for it with kafka-transactions.sh find-hanging, and end it with abort",
-            task->name, id, task->takeovers);
+            task->name, id, takeover->count);
     }
 }
 
@@ -78,17 +84,24 @@ enum status takeover_try(struct worker *worker, struct task *task, struct error 
         }
         free(offsets);
     }
-    if (status == STATUS_RETRY || !takes_over(worker, id) || !may_end(worker, task, id)) {
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND && status != STATUS_RETRY) {
+        return status;
+    }
+    machine_tick(worker); /* asking took its time */
+    if (status != STATUS_OK || !takes_over(worker, id)) {
         return STATUS_OK; /* its time-out ends it */
     }
-    if (status == STATUS_OK && consumer_owns(worker->consumer)) { /* still: asking took its time */
-        log_warn("recovery", "ending the transaction of %s, which blocks task=%s state=%s", id,
-                 task->name, task_state_name(task->state));
-        status = broker_take_over(worker->options.broker, id, error);
-        if (status == STATUS_OK) {
-            note_takeover(worker, task, id);
-        }
+    struct takeover *takeover = takeover_of(worker, id);
+    if (worker->now_us < takeover->next_us || !consumer_owns(worker->consumer)) {
+        return STATUS_OK;
     }
+    log_warn("recovery", "ending the transaction of %s, which blocks task=%s state=%s", id,
+             task->name, task_state_name(task->state));
+    status = broker_take_over(worker->options.broker, id, error);
     machine_tick(worker);
+    if (status == STATUS_OK ||
+        status == STATUS_RETRY) { /* without an answer it may have happened */
+        note_takeover(worker, task, takeover, id);
+    }
     return status == STATUS_RETRY ? STATUS_OK : status;
 }

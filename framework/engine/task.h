@@ -192,9 +192,6 @@ struct task {
     bool empty;              /* --continue-from empty: the claim empties the stores */
     int64_t locked_since_us; /* when R1 first met another holder; 0 = not */
     struct restore *restore; /* while RESTORING */
-    /* Since the task last ran: whose transaction was ended for it, how often, when next. */
-    uint32_t takeover_owner, takeovers;
-    int64_t takeover_next_us;
 };
 
 /** Set in the metadata of a store that lacks data which its changelog holds. */

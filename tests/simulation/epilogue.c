@@ -15,7 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMIT_MS = 180000, MORE = 40, GONE_US = 10000000 };
+enum {
+    LIMIT_MS = 180000,
+    MORE = 40,
+    GONE_US = 10000000,
+    BLOCKED_MS = 100000,
+    TAKEOVERS = 9 /* after 0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 95.5 s */
+};
 
 struct epilogue_state {
     struct scenario *scenario;
@@ -181,6 +187,7 @@ static bool harm(struct epilogue_state *self)
     case EPILOGUE_RETENTION:
         return delete_unread(self);
     case EPILOGUE_NONE:
+    case EPILOGUE_MARKER:
     case EPILOGUE_KINDS:
         break;
     }
@@ -337,6 +344,40 @@ static void go_on(struct epilogue_state *self, enum continue_from from, const in
     }
 }
 
+/* ---- A broker that loses a marker ---- */
+
+static bool never(struct world *world)
+{
+    return ((struct scenario *)world->options.context)->failure[0] != '\0';
+}
+
+/* One partition is blocked for good, by an owner that lives: it must not be fenced again and again
+   (K2), and nobody gives up. */
+static void live_with_lost_marker(struct epilogue_state *self)
+{
+    struct scenario *scenario = self->scenario;
+    struct world *world = scenario->world;
+    uint32_t count = world->options.instance_count;
+    int32_t partitions = sim_partition_count(self->cluster, self->changelog);
+    char id[32];
+    snprintf(id, sizeof id, "app/%s/0", world->instances[self->chosen].name);
+    sim_lose_marker(self->cluster, self->changelog,
+                    (int32_t)sim_below(world->sim, (uint64_t)partitions), id, CHANGELOG_HEADER);
+    sim_note(world->sim, "==== epilogue: a marker of %s is lost", id);
+    int64_t before = sim_cluster_statistics(self->cluster)->takeovers;
+    scenario_feed_more(scenario, MORE);
+    for (uint32_t i = 0; i < count; i++) {
+        scenario_start(scenario, i);
+    }
+    (void)world_run(world, BLOCKED_MS, never);
+    int64_t takeovers = sim_cluster_statistics(self->cluster)->takeovers - before;
+    if (takeovers > (int64_t)TAKEOVERS * count * scenario->workers) {
+        scenario_fail(scenario, "%" PRId64 " takeovers in %d s of a transaction that stays",
+                      takeovers, BLOCKED_MS / 1000);
+    }
+    scenario_stop(scenario);
+}
+
 void epilogue_run(struct scenario *scenario)
 {
     bool regroup = scenario->topology == TOPOLOGY_REGROUP;
@@ -359,6 +400,10 @@ void epilogue_run(struct scenario *scenario)
     /* Those who died leave the group first: a share that comes later is no longer what
        --continue-from was said for. */
     sim_wait_us(sim, GONE_US);
+    if (scenario->epilogue == EPILOGUE_MARKER) {
+        live_with_lost_marker(&self);
+        return;
+    }
     int64_t held[2][16] = {0};
     for (int32_t p = 0; p < scenario->partitions; p++) {
         held[0][p] = sim_group_offset(self.cluster, "app", "in", p);

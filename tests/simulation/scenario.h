@@ -47,6 +47,7 @@ enum epilogue {
     EPILOGUE_OFFSETS,   /* a tool sets the group's offset of one partition back */
     EPILOGUE_RETENTION, /* records are deleted before they were read */
     EPILOGUE_FOREIGN,   /* the changelog is another application's */
+    EPILOGUE_MARKER,    /* the broker loses the marker of a decided transaction */
     EPILOGUE_KINDS
 };
 

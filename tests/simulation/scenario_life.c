@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STOP_MS = 90000 /* a dead instance first comes back */ };
+enum {
+    STOP_MS = 90000,   /* a dead instance first comes back */
+    CALM_US = 70000000 /* longer than the minute in which six fencings end a run */
+};
 
 void scenario_fail(struct scenario *scenario, const char *format, ...)
 {
@@ -67,8 +70,13 @@ static bool judge_end(struct scenario *scenario, struct instance *instance, cons
         return true;
     }
     if (life->status == STATUS_FATAL && life->error.code == ERROR_FENCED) {
-        sim_note(scenario->world->sim, "exit 3: %s", life->error.text);
+        struct world *world = scenario->world;
+        sim_note(world->sim, "exit 3: %s", life->error.text);
         process->fencings++;
+        if (world->healed && sim_now_us(world->sim) - world->healed_us > CALM_US) {
+            scenario_fail(scenario, "instance %s gave up although all has been well for long: %s",
+                          instance->name, life->error.text);
+        }
         return true;
     }
     if (life->status == STATUS_FATAL && life->error.code == ERROR_DISK_FULL) {

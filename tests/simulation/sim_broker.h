@@ -71,6 +71,10 @@ void sim_topic_make(struct sim_cluster *cluster, const char *name, int32_t parti
 int64_t sim_append(struct sim_cluster *cluster, const char *topic, int32_t partition,
                    struct bytes key, struct bytes value, int64_t timestamp_ms);
 int32_t sim_partition_count(struct sim_cluster *cluster, const char *topic);
+/** A record, with one header, of a transaction of `id` that was decided, whose marker the broker
+ * lost: the last stable offset stays there for good. */
+void sim_lose_marker(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                     const char *id, const char *header);
 int64_t sim_log_end(struct sim_cluster *cluster, const char *topic, int32_t partition);
 int64_t sim_log_stable(struct sim_cluster *cluster, const char *topic, int32_t partition);
 /** The committed records from `offset` on, in order, until `visit` answers false. */

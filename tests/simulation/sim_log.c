@@ -131,6 +131,20 @@ int64_t sim_partition_append(struct sim_partition *partition, struct sim_record 
     return record->offset;
 }
 
+void sim_lose_marker(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                     const char *id, const char *header)
+{
+    struct sim_partition *log = sim_partition_find(cluster, topic, partition);
+    struct header named = {header, bytes_of(id)};
+    struct sim_record *record =
+        sim_record_make(bytes_of("lost"), bytes_of("lost"), &named, 1, sim_wall_ms(cluster->sim));
+    ensure(log != NULL);
+    record->owner = sim_transaction_get(cluster, id);
+    record->state = RECORD_OPEN;
+    (void)sim_partition_append(log, record);
+    sim_touch(cluster->sim);
+}
+
 bool sim_partition_open_for(const struct sim_partition *partition,
                             const struct sim_transaction *owner)
 {

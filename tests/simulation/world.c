@@ -337,6 +337,7 @@ void world_start(struct world *world)
 void world_heal(struct world *world)
 {
     world->healed = true;
+    world->healed_us = sim_now_us(world->sim);
     sim_set_fault(world->sim, 0, strike, world);
     sim_set_aim(world->sim, NULL, NULL);
     sim_cluster_heal(world->cluster);

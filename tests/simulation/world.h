@@ -69,6 +69,7 @@ struct world {
     int64_t crashes, pauses, restarts, stops, jumps, power_cuts, aimed;
     int64_t aimed_us; /* when the last aimed fault struck */
     bool healed;
+    int64_t healed_us;
 };
 
 struct world *world_create(const struct world_options *options);
