@@ -328,13 +328,7 @@ static enum status file_admit(struct local_environment *environment, struct erro
     if (file < 0) {
         return reason == ENOENT ? STATUS_OK : local_failed(environment, reason, "open", error);
     }
-    int64_t waited_ms = 0;
-    enum status status =
-        local_lock_take(&environment->lock, LOCAL_WRITE_TIMEOUT_MS, &waited_ms, error);
-    if (status == STATUS_OK) {
-        status = file_check(environment, file, error);
-        local_lock_release(&environment->lock);
-    }
+    enum status status = file_check(environment, file, error);
     (void)close(file);
     return status;
 }
@@ -387,12 +381,16 @@ static enum status environment_create(const char *directory, const struct stat *
     environment->lock.file = -1;
     environment->directory = memory_text(directory);
     ensure(pthread_rwlock_init(&environment->gate, NULL) == 0);
+    int64_t waited_ms = 0;
     enum status status = local_lock_open(&environment->lock, directory, error);
     if (status == STATUS_OK) {
-        status = file_admit(environment, error);
+        status = local_lock_take(&environment->lock, LOCAL_WRITE_TIMEOUT_MS, &waited_ms, error);
     }
     if (status == STATUS_OK) {
-        status = map_open(environment, error);
+        /* Under the lock, lest another process be seen while it makes the file. */
+        status = file_admit(environment, error);
+        status = status == STATUS_OK ? map_open(environment, error) : status;
+        local_lock_release(&environment->lock);
     }
     if (status == STATUS_OK) {
         int dead = 0;

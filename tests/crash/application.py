@@ -23,6 +23,10 @@ class Failure(Exception):
     """The system under test did something wrong."""
 
 
+class Stuck(Failure):
+    """Something did not happen in time: there was no progress."""
+
+
 def build_directory():
     return pathlib.Path(os.environ.get("LEAT_BUILD", ROOT / "build" / "dev")).resolve()
 
@@ -36,7 +40,8 @@ def wait_until(condition, seconds, what):
     """Polls; a Failure that says what did not happen."""
     deadline = time.monotonic() + seconds
     while not condition():
-        expect(time.monotonic() < deadline, f"not within {seconds} s: {what}")
+        if time.monotonic() >= deadline:
+            raise Stuck(f"not within {seconds} s: {what}")
         time.sleep(0.02)
 
 
@@ -170,7 +175,7 @@ class Instance:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise Failure(f"instance {self.name} did not end within {seconds} s:\n{self.tail()}") from None
+            raise Stuck(f"instance {self.name} did not end within {seconds} s:\n{self.tail()}") from None
 
     def text(self):
         """What this process logged."""

@@ -14,7 +14,7 @@ own the broker is killed, restarted and stopped too, and cables between an insta
 all input is drained and compared: the output with a recomputation from the input, per key and in order; the state;
 the reader's view with a second read; and check-history judges the same. --seed and --trial repeat a plan (not how
 the system's processes interleave). With --minutes and no --kills it goes on for that long.
-The last line is for machines: crash: kills=N zombies=N cuts=N broker_kills=N records=N trials=N wrong=N
+The last line is for machines: crash: kills=N zombies=N cuts=N broker_kills=N records=N trials=N void=N wrong=N
 """
 import argparse
 import collections
@@ -28,7 +28,7 @@ import time
 import traceback
 
 sys.dont_write_bytecode = True  # the clone stays as it is
-from application import Failure, Kafka, build_directory
+from application import Failure, Kafka, Stuck, build_directory
 from isolation import BROKER_ADDRESS, Network, confine, inside
 from kafka_log import hanging_transactions
 from topologies import TOPOLOGIES
@@ -72,12 +72,13 @@ class Campaign:
     def attempt(self, number, kafka, network):
         """One trial; (exact, wrong or void; text, done, hits, records)."""
         kind, budget = self.plan(number)
-        trial, outcome, text = None, "exact", ""
+        trial, outcome, text, blocked = None, "exact", "", False
         try:
             trial = Trial(self.options, number, kind, budget, self.deadline, kafka, network)
             text = trial.run()
         except Failure as failure:
             outcome, text = "wrong", str(failure)
+            blocked = isinstance(failure, Stuck) or "missing: " in text or "exit code 3" in text
         except Exception:  # pylint: disable=broad-except
             outcome, text = "wrong", traceback.format_exc()
         if trial is None:
@@ -88,7 +89,7 @@ class Campaign:
             lost = self.keep_broker(kafka, directory, trial.application.name)
             text = (f"FAILED ({kind}, --seed {self.options.seed} --trial {number}): {text}\n"
                     f"    everything is left in {directory}")
-            if lost:
+            if lost and blocked and trial.done["broker kills"]:  # a lost marker hides a tail, nothing else
                 outcome = "void"
                 text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(lost)}"
         return outcome, text, dict(trial.done), dict(trial.hits), trial.records
@@ -163,7 +164,11 @@ class Campaign:
             print(f"crash: {outcomes['void']} trials are VOID and not counted: the broker lost markers", flush=True)
         trials, wrong = outcomes["exact"] + outcomes["wrong"], outcomes["wrong"]
         print(f"crash: kills={done['kills']} zombies={done['zombies']} cuts={done['cuts']} "
-              f"broker_kills={done['broker kills']} records={records} trials={trials} wrong={wrong}", flush=True)
+              f"broker_kills={done['broker kills']} records={records} trials={trials} void={outcomes['void']} "
+              f"wrong={wrong}", flush=True)
+        if outcomes["void"] > 1 + trials // 10:
+            print("crash: too many trials are VOID to say anything", file=sys.stderr, flush=True)
+            return 1
         return 1 if wrong or trials == 0 else 0
 
 
@@ -180,6 +185,10 @@ def main():
     parser.add_argument("--trial", type=int, default=None, help="only this one of the campaign")
     parser.add_argument("--keep", action="store_true", help="keep the directories")
     options = parser.parse_args()
+    if options.broker not in ("local", "kafka") and not options.broker.startswith("kafka:"):
+        parser.error(f"--broker is local, kafka or kafka:HOST:PORT, not {options.broker}")
+    if options.broker != "kafka" and (options.cuts or options.broker_kills):
+        parser.error("--cuts and --broker-kills need a Kafka of its own: --broker kafka")
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 31)
     if not inside():

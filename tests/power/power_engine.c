@@ -107,8 +107,9 @@ static void run_mode(const struct power_options *options, bool fast, struct row 
             if (options->expect_wrong == 0) {
                 (void)fprintf(stderr,
                               "again: power_engine --mode %s --seed %" PRIu64 " --chain %" PRIu64
-                              "\n",
-                              fast ? "fast" : "durable", options->seed, chain);
+                              "%s\n",
+                              fast ? "fast" : "durable", options->seed, chain,
+                              options->trust_boot ? " --trust-boot" : "");
             }
         }
         engine_life_finish(&life);

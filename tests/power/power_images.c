@@ -148,8 +148,10 @@ static void report(const struct campaign *campaign, const struct loss *loss, int
     }
     if (wrong && campaign->options->expect_wrong == 0) {
         (void)fprintf(stderr,
-                      "again: power_images --mode %s --seed %" PRIu64 " --chain %" PRIu64 "\n",
-                      campaign->mode->name, campaign->options->seed, campaign->chain_index);
+                      "again: power_images --mode %s --seed %" PRIu64 " --chain %" PRIu64 "%s%s\n",
+                      campaign->mode->name, campaign->options->seed, campaign->chain_index,
+                      campaign->options->lying ? " --lying" : "",
+                      campaign->options->trust_boot ? " --trust-boot" : "");
     }
 }
 

@@ -16,15 +16,16 @@ static const struct option known[] = {{"images", required_argument, NULL, 'i'},
                                       {"trust-boot", no_argument, NULL, 't'},
                                       {"lying", no_argument, NULL, 'y'},
                                       {"verbose", no_argument, NULL, 'v'},
+                                      {"help", no_argument, NULL, 'h'},
                                       {NULL, 0, NULL, 0}};
 
-static void usage(const char *program, const char *modes)
+static void usage(const char *program, const char *modes, bool asked)
 {
-    (void)fprintf(stderr,
+    (void)fprintf(asked ? stdout : stderr,
                   "usage: %s [--images N] [--seed S] [--mode %s] [--chain C] [--verbose]\n"
                   "          [--trust-boot | --lying] [--expect-wrong PERCENT]\n",
                   program, modes);
-    exit(2);
+    exit(asked ? 0 : 2);
 }
 
 static bool read_number(const char *text, uint64_t *number)
@@ -69,12 +70,15 @@ void power_options_read(struct power_options *options, int count, char **argumen
         case 'v':
             options->verbose = true;
             break;
+        case 'h':
+            usage(arguments[0], modes, true);
+            break;
         default:
             right = false;
         }
     }
     if (!right || optind != count) {
-        usage(arguments[0], modes);
+        usage(arguments[0], modes, false);
     }
 }
 

@@ -201,9 +201,11 @@ static bool life_is_right(const struct sweep_case *given, struct plan *plan, int
         return true;
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == ENDED_WITH_ERROR) {
-        return given->kind == KIND_FAULT ? strlen(plan->text) > 10
-                                         : strstr(plan->text, "memory") != NULL ||
-                                               strstr(plan->text, "address space") != NULL;
+        if (given->kind == KIND_FAULT) {
+            return !point_fault_recoverable((enum call)(given->point / 2), given->how) &&
+                   strlen(plan->text) > 10;
+        }
+        return strstr(plan->text, "memory") != NULL || strstr(plan->text, "address space") != NULL;
     }
     return given->kind == KIND_ALLOCATION && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
            names_memory(plan);

@@ -219,6 +219,12 @@ int point_fault_count(enum call call)
     return count;
 }
 
+bool point_fault_recoverable(enum call call, int fault)
+{
+    enum status status = faults[call][fault].status;
+    return call < CALL_FILE_OPEN && (status == STATUS_RETRY || status == STATUS_ABORT);
+}
+
 const char *point_fault_name(enum call call, int fault)
 {
     static char name[80];

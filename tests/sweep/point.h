@@ -149,6 +149,8 @@ bool point_exists(int point);
 const char *point_name(int point);
 /** Number of ways a call can fail. */
 int point_fault_count(enum call call);
+/** Whether the run must go on after it: the broker or the store says that it may be tried again. */
+bool point_fault_recoverable(enum call call, int fault);
 /** In words, static. */
 const char *point_fault_name(enum call call, int fault);
 

@@ -405,6 +405,22 @@ static int64_t number(const char *text)
     return value;
 }
 
+/* A name that nothing has would be a sweep of nothing, with nothing wrong. */
+static void check(const struct options *options)
+{
+    bool known = options->script == NULL;
+    for (size_t i = 0; i < script_count && !known; i++) {
+        known = strcmp(scripts[i].name, options->script) == 0;
+    }
+    if (!known) {
+        misused("no script has that name; --list shows them");
+    }
+    if (options->only != NULL && strcmp(options->only, "deaths") != 0 &&
+        strcmp(options->only, "failures") != 0 && strcmp(options->only, "allocations") != 0) {
+        misused("--only is deaths, failures or allocations");
+    }
+}
+
 static void parse(int count, char **arguments, struct options *options)
 {
     static const struct option known[] = {
@@ -477,6 +493,7 @@ int main(int count, char **arguments)
 {
     struct options options = {.parallel = 2, .occurrence = 1};
     parse(count, arguments, &options);
+    check(&options);
     struct sweep sweep = {.options = &options};
     const char *place = options.folder != NULL          ? options.folder
                         : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
