@@ -166,7 +166,7 @@ class Campaign:
         print(f"crash: kills={done['kills']} zombies={done['zombies']} cuts={done['cuts']} "
               f"broker_kills={done['broker kills']} records={records} trials={trials} void={outcomes['void']} "
               f"wrong={wrong}", flush=True)
-        if outcomes["void"] > 1 + trials // 10:
+        if outcomes["void"] > trials:
             print("crash: too many trials are VOID to say anything", file=sys.stderr, flush=True)
             return 1
         return 1 if wrong or trials == 0 else 0
