@@ -13,9 +13,9 @@
 enum {
     MACHINE_FENCED_LIMIT = 6, /* rule 12 */
     MACHINE_FENCED_WINDOW_MS = 60000,
-    MACHINE_UNANSWERED_MS = 500, /* R4, R7: then somebody's transaction is in the way */
-    MACHINE_JUDGED = 64,
-    MACHINE_TAKEOVERS = 8,         /* units that are bad without being called again */
+    MACHINE_UNANSWERED_MS = 500,   /* R4, R7: then somebody's transaction is in the way */
+    MACHINE_JUDGED = 64,           /* units that are bad without being called again */
+    MACHINE_TAKEOVERS = 8,         /* owners whose takeovers are counted */
     MACHINE_RESTORES = 2,          /* changelogs read at a time */
     MACHINE_IDLE_COMMIT_US = 5000, /* an idle input commits after this */
     MACHINE_POLL_MS = 100          /* longest wait: stop is looked at this often */

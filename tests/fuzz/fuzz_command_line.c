@@ -4,33 +4,13 @@
  * or its value, in the order given, or the whole is refused with a text; numbers of arguments keep
  * their bounds and values of options their lists.
  */
-#include "cli/command_line.h"
+#include "../unit/command_paint.h"
 
 #include "fuzz_input.h"
 
 #include <stdlib.h>
 
 enum { WORDS_MOST = 64 };
-
-static int run_nothing(const struct command_line *line)
-{
-    (void)line;
-    return EXIT_DONE;
-}
-
-static const struct option_spec paint_options[] = {
-    {"color", "COLOR", "what color", "red,green,blue"},
-    {"coats", "N", "how many coats", NULL},
-    {"quick", NULL, "do not wait", NULL},
-    {0}};
-static const struct option_spec own_set[] = {{"set", "NAME=VALUE", "a setting of its own", NULL},
-                                             {0}};
-static const struct command paint = {"paint", "FILE [WALL]", "Paints a wall.", paint_options, 1,
-                                     2,       run_nothing};
-static const struct command topic = {"topic", "FILE",     "Has a --set of its own.", own_set, 1,
-                                     1,       run_nothing};
-static const struct command rest = {"rest", "", "Does nothing.", NULL, 0, 0, run_nothing};
-static const struct command *const commands[] = {&paint, &topic, &rest, NULL};
 
 static bool is_known(const char *word, const char *const *words, int count)
 {

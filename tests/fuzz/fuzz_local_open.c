@@ -4,39 +4,28 @@
  * done to its file, opening ends in a broker or in an error that names the directory and the
  * remedy; and then each question to the broker and a whole read of the log end in an answer or an
  * error, without a signal.
- *
- * An input: where the file is cut (4 bytes), then changes: the page and the place in it (2 bytes
- * each), what is put there (8 bytes).
+ * Inputs are those of fuzz_image.h.
  */
-#include "base/lmdb_check.h"
 #include "base/log.h"
 #include "broker/broker.h"
 
-#include "../unit/test_folder.h"
-#include "fuzz_input.h"
+#include "fuzz_image.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { IMAGE_MOST = 1 << 20, PAGE = 4096, BATCHES = 12 };
+enum { BATCHES = 12 };
 
-static char *folder;
-static uint8_t *image;
-static size_t image_size;
-static int file;
+static struct fuzz_image image;
 
 static void finish(void)
 {
-    (void)close(file);
-    free(image);
-    test_folder_remove(folder);
+    fuzz_image_finish(&image);
 }
 
 static enum status open_broker(struct broker **broker, struct error *error)
 {
     const struct broker_settings settings = {
-        .directory = folder,
+        .directory = image.folder,
         .connect_timeout_ms = 1000,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
@@ -76,34 +65,14 @@ static void make_image(void)
     struct error error;
     struct broker *broker = NULL;
     log_set_level(LOG_ERROR);
-    folder = test_folder_make();
+    image.folder = test_folder_make();
     ensure(open_broker(&broker, &error) == STATUS_OK);
     ensure(broker_topic_create(broker, "t", 2, -1, NULL, 0, &error) == STATUS_OK);
     ensure(broker_topic_create(broker, "other", 1, -1, NULL, 0, &error) == STATUS_OK);
     write_batches(broker);
     broker_close(broker);
-    char *path = memory_format("%s/%s", folder, LMDB_FILE);
-    file = open(path, O_RDWR | O_CLOEXEC);
-    image = memory_allocate(IMAGE_MOST);
-    ssize_t got = pread(file, image, IMAGE_MOST, 0);
-    ensure(got > 8 * PAGE && got < IMAGE_MOST);
-    image_size = (size_t)got;
-    free(path);
+    fuzz_image_take(&image, 8);
     ensure(atexit(finish) == 0);
-}
-
-static void damage(struct fuzz_input *input)
-{
-    uint64_t number = fuzz_number(input, 4);
-    size_t cut = number % 4 == 3 ? number / 4 % (image_size + 1) : image_size;
-    ensure(ftruncate(file, 0) == 0 && pwrite(file, image, image_size, 0) == (ssize_t)image_size);
-    while (input->left >= 5) {
-        size_t page = fuzz_number(input, 2) % (image_size / PAGE);
-        size_t at = page * PAGE + fuzz_number(input, 2) % PAGE;
-        struct bytes bytes = fuzz_bytes(input, image_size - at < 8 ? image_size - at : 8);
-        ensure(pwrite(file, bytes.data, bytes.size, (off_t)at) == (ssize_t)bytes.size);
-    }
-    ensure(ftruncate(file, (off_t)cut) == 0);
 }
 
 static bool answered(enum status status, const struct error *error)
@@ -168,17 +137,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input input = {data, size > FUZZ_INPUT_MOST ? FUZZ_INPUT_MOST : size};
     struct broker *broker = NULL;
     struct error error = {0};
-    if (image == NULL) {
+    if (image.data == NULL) {
         make_image();
     }
-    damage(&input);
+    fuzz_image_damage(&image, &input);
     enum status status = open_broker(&broker, &error);
     if (status == STATUS_OK) {
         ask(broker);
         broker_close(broker);
     } else {
         fuzz_check_refusal(status, &error);
-        ensure(strstr(error.text, folder) != NULL);
+        ensure(strstr(error.text, image.folder) != NULL);
     }
     return 0;
 }

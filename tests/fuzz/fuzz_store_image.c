@@ -3,32 +3,20 @@
  * Damages a store's file in every way and opens it as the engine and `state` do. Whatever was done
  * to it, opening ends in a store or in ERROR_CORRUPT, without a signal; and what the deep check
  * accepts can be read from end to end, in both directions, by LMDB, which trusts its pages.
- *
- * An input: where the file is cut (4 bytes), then changes: the page and the place in it (2 bytes
- * each), what is put there (8 bytes).
+ * Inputs are those of fuzz_image.h.
  */
 #include "state/store_lmdb.h"
 
-#include "../unit/test_folder.h"
-#include "fuzz_input.h"
+#include "fuzz_image.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { IMAGE_MOST = 1 << 20, PAGE = 4096 };
-
-static char *folder;
-static uint8_t *image;
-static size_t image_size;
-static int file;
+static struct fuzz_image image;
 
 static void finish(void)
 {
-    (void)close(file);
-    free(image);
-    test_folder_remove(folder);
+    fuzz_image_finish(&image);
 }
 
 /* A real store of several tables, large values, long keys and free pages. */
@@ -40,8 +28,8 @@ static void make_image(void)
     struct store_options options = {.durable = false};
     static uint8_t value[9000];
     static char key[600];
-    folder = test_folder_make();
-    ensure(store_lmdb_open(folder, &options, &store, &error) == STATUS_OK);
+    image.folder = test_folder_make();
+    ensure(store_lmdb_open(image.folder, &options, &store, &error) == STATUS_OK);
     ensure(store_table_open(store, ".timers", &table, &error) == STATUS_OK);
     ensure(store_table_open(store, "count/words", &table, &error) == STATUS_OK);
     for (int i = 0; i < 300; i++) {
@@ -56,28 +44,8 @@ static void make_image(void)
         ensure(store_commit(store, &error) == STATUS_OK);
     }
     store_close(store);
-    char *path = memory_format("%s/%s", folder, LMDB_FILE);
-    file = open(path, O_RDWR | O_CLOEXEC);
-    image = memory_allocate(IMAGE_MOST);
-    ssize_t got = pread(file, image, IMAGE_MOST, 0);
-    ensure(got > 20 * PAGE && got < IMAGE_MOST);
-    image_size = (size_t)got;
-    free(path);
+    fuzz_image_take(&image, 20);
     ensure(atexit(finish) == 0);
-}
-
-static void damage(struct fuzz_input *input)
-{
-    uint64_t number = fuzz_number(input, 4);
-    size_t cut = number % 4 == 3 ? number / 4 % (image_size + 1) : image_size;
-    ensure(ftruncate(file, 0) == 0 && pwrite(file, image, image_size, 0) == (ssize_t)image_size);
-    while (input->left >= 5) {
-        size_t page = fuzz_number(input, 2) % (image_size / PAGE);
-        size_t at = page * PAGE + fuzz_number(input, 2) % PAGE;
-        struct bytes bytes = fuzz_bytes(input, image_size - at < 8 ? image_size - at : 8);
-        ensure(pwrite(file, bytes.data, bytes.size, (off_t)at) == (ssize_t)bytes.size);
-    }
-    ensure(ftruncate(file, (off_t)cut) == 0);
 }
 
 static void scan(struct store_table *table, uint32_t flags)
@@ -130,7 +98,7 @@ static void open_and_read(bool read_only, bool read)
     struct store *store = NULL;
     struct error error = {0};
     struct store_options options = {.read_only = read_only};
-    enum status status = store_lmdb_open(folder, &options, &store, &error);
+    enum status status = store_lmdb_open(image.folder, &options, &store, &error);
     if (status == STATUS_OK) {
         if (read) {
             read_store(store);
@@ -138,7 +106,7 @@ static void open_and_read(bool read_only, bool read)
         store_close(store);
     } else if (status != STATUS_NOT_FOUND) {
         fuzz_check_refusal(status, &error);
-        ensure(status == STATUS_FATAL && strstr(error.text, folder) != NULL);
+        ensure(status == STATUS_FATAL && strstr(error.text, image.folder) != NULL);
     }
 }
 
@@ -154,11 +122,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lmdb_facts facts = {0};
     struct error error = {0};
     bool sound = false;
-    if (image == NULL) {
+    if (image.data == NULL) {
         make_image();
     }
-    damage(&input);
-    const struct lmdb_file judged = {file, "store", folder};
+    fuzz_image_damage(&image, &input);
+    const struct lmdb_file judged = {image.file, "store", image.folder};
     enum status status = lmdb_check_meta(&judged, &facts, &error);
     if (status == STATUS_OK) {
         status = lmdb_check_tree(&judged, no_table, &facts, &error);
