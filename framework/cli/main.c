@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,8 @@ int main(int argc, char **argv)
 {
     struct command_line *line;
     struct error error = {0};
+    /* Where its buffer cannot grow jansson drops a letter and goes on: of a record, of a name. */
+    json_set_alloc_funcs(memory_allocate, free);
     enum status status = command_line_parse(commands, argc > 0 ? argc - 1 : 0,
                                             (const char *const *)argv + 1, &line, &error);
     int code;

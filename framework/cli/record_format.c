@@ -5,7 +5,6 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 bool record_format_parse(const char *name, enum record_format *format)
@@ -367,7 +366,6 @@ static enum status json_parse(struct bytes line, struct arena *arena, struct rec
 {
     ensure(line.size == 0 || line.data != NULL);
     json_error_t reason;
-    json_set_alloc_funcs(memory_allocate, free); /* else it drops a letter it has no memory for */
     json_t *object =
         json_loadb(line.data, line.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &reason);
     if (object == NULL) {
