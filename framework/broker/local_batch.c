@@ -67,7 +67,10 @@ static size_t headers_size(const struct local_record *record)
 {
     ensure(record->header_count == 0 || record->headers != NULL ||
            record->packed_headers.data != NULL);
-    size_t size = record->packed_headers.size;
+    if (record->packed_headers.data != NULL) { /* it was read */
+        return record->packed_headers.size;
+    }
+    size_t size = 0;
     for (uint32_t i = 0; i < record->header_count; i++) {
         size += strlen(record->headers[i].name) + record->headers[i].value.size + HEADER_OVERHEAD;
     }

@@ -71,6 +71,34 @@ Test(broker_local_log, a_batch_reads_as_written)
     }
 }
 
+/* As compaction does it, with the changelog's first record of each transaction. */
+Test(broker_local_log, a_record_with_headers_that_was_read_is_written_again)
+{
+    struct local_builder builder = {.sparse = true};
+    struct local_builder again = {.sparse = true};
+    struct local_reader reader;
+    struct local_record record;
+    struct arena arena;
+    arena_init(&arena, 0);
+    add_text(&builder, 10, "key", "value", 5);
+    local_builder_seal(&builder);
+    struct bytes batch = {builder.data.data, builder.spans[0].size};
+    cr_assert(local_reader_open(&reader, batch, 10, true));
+    cr_assert(local_reader_next(&reader, &record));
+    cr_assert_leq(local_builder_add(&again, &record, 50), local_record_size(&record));
+    local_builder_seal(&again);
+    batch = (struct bytes){again.data.data, again.spans[0].size};
+    cr_assert(local_reader_open(&reader, batch, 10, true));
+    cr_assert(local_reader_next(&reader, &record));
+    cr_assert_eq(record.header_count, 1);
+    const struct header *headers = local_headers(&record, &arena);
+    cr_assert_str_eq(headers[0].name, "h");
+    cr_assert(bytes_equal(headers[0].value, (struct bytes){"\x01\x02", 2}));
+    local_builder_finish(&builder);
+    local_builder_finish(&again);
+    arena_finish(&arena);
+}
+
 Test(broker_local_log, a_damaged_batch_is_noticed_and_never_read_beyond)
 {
     struct local_builder builder = {0};
