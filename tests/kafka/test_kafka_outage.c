@@ -173,6 +173,31 @@ Test(kafka_outage, everything_goes_on_after_a_broker_was_killed_and_came_back)
     end_outage(&outage);
 }
 
+/* With a heartbeat only every 4 s and a session of 1 s, the controller counts its one broker out
+ * most of the time. */
+Test(kafka_outage, a_topic_is_not_refused_for_a_broker_that_is_counted_out_just_now)
+{
+    struct kafka_own own;
+    own_start(&own, 3,
+              "--set broker.session.timeout.ms=1000 --set broker.heartbeat.interval.ms=4000");
+    struct broker_settings settings = cluster_settings();
+    settings.common = &own.servers;
+    struct broker *broker = cluster_open_with(&settings);
+    int made = 0, not_now = 0;
+    for (int64_t end = cluster_now_ms() + 20000;
+         (made == 0 || not_now == 0) && cluster_now_ms() < end;) {
+        char name[NAME_SIZE];
+        cluster_name(name, "t");
+        enum status status = broker_topic_create(broker, name, 1, 1, NULL, 0, &error);
+        cr_assert(status == STATUS_OK || status == STATUS_RETRY, "%d %s", (int)status, error.text);
+        made += status == STATUS_OK;
+        not_now += status == STATUS_RETRY;
+    }
+    cr_assert(made > 0 && not_now > 0, "%d made, %d not now", made, not_now);
+    broker_close(broker);
+    own_stop(&own);
+}
+
 Test(kafka_outage, closing_is_bounded_while_nobody_answers)
 {
     struct outage outage = {0};
