@@ -30,7 +30,7 @@ import traceback
 sys.dont_write_bytecode = True  # the clone stays as it is
 from application import Failure, Kafka, Stuck, build_directory
 from isolation import BROKER_ADDRESS, Network, confine, inside
-from kafka_log import hanging_transactions
+from kafka_log import find_lost_markers
 from topologies import TOPOLOGIES
 from trial import Trial
 
@@ -86,22 +86,25 @@ class Campaign:
         trial.close(self.options.keep or outcome == "wrong")
         if outcome == "wrong":
             directory = trial.application.directory
-            lost = self.keep_broker(kafka, directory, trial.application.name)
+            hanging, swallowed = self.keep_broker(kafka, directory, trial.application.name)
             text = (f"FAILED ({kind}, --seed {self.options.seed} --trial {number}): {text}\n"
                     f"    everything is left in {directory}")
-            if lost and blocked and trial.done["broker kills"]:  # a lost marker hides a tail, nothing else
+            # A marker that is lost hides a tail; one that another stands for makes visible what was aborted.
+            hurt = any(trial.done[f"broker {what}"] for what in ("kills", "restarts", "pauses"))
+            if hurt and (swallowed or (hanging and blocked)):
                 outcome = "void"
-                text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(lost)}"
+                text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(hanging + swallowed)}"
         return outcome, text, dict(trial.done), dict(trial.hits), trial.records
 
     @staticmethod
     def keep_broker(kafka, directory, application):
-        """Copies what the trial's own broker had (index files are sparse); the markers that it lost."""
+        """Copies what the trial's own broker had (index files are sparse); the markers that it lost:
+        of transactions that hang, and of those that a later one swallowed."""
         if kafka is None:
-            return []
+            return [], []
         time.sleep(2)  # the last markers
         subprocess.run(["cp", "-r", "--sparse=always", kafka.directory, str(directory / "kafka")], check=False)
-        return hanging_transactions(directory / "kafka", application)
+        return find_lost_markers(directory / "kafka", application)
 
     def lane(self, counter, results):
         """Runs trials one after the other, on a Kafka of its own if that is wanted."""
@@ -112,8 +115,7 @@ class Campaign:
                 Network.run("ip", "link", "set", "lo", "up")
             if self.options.broker == "kafka":
                 network = Network() if inside() == "yes" else None
-                kafka = Kafka(["transaction.abort.timed.out.transaction.cleanup.interval.ms=1000"],
-                              BROKER_ADDRESS if network else None)
+                kafka = Kafka(address=BROKER_ADDRESS if network else None)
             while True:
                 with counter.get_lock():
                     number = counter.value

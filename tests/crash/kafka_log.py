@@ -2,9 +2,11 @@
 """Reads Kafka's own logs, for one question: did the broker lose the marker of a transaction?
 
 A broker that is killed between the decision of a transaction and its markers may, after its restart, write the
-decision's completion without the markers (seen on 4.3.1 with young topics): what was committed stays invisible and
-its partition's last stable offset stays for ever. No client can repair that, so a trial that meets it proves
-nothing either way. Nothing here is taken from Leat: only files of the broker are read.
+decision's completion without the markers (seen on 4.3.1 with young topics). Either the transaction hangs: what was
+committed stays invisible, and its partition's last stable offset stays for ever. Or the same producer goes on, and
+its next marker covers the old records too: what was aborted becomes visible with the next commit. No client can
+see or repair that, so a trial that meets it proves nothing either way. Nothing here is taken from Leat: only files of
+the broker are read.
 """
 import pathlib
 import struct
@@ -66,24 +68,30 @@ def transaction_states(data_directory):
     return states
 
 
-def open_transactions(directory):
-    """{producer id: epoch} of the transactions without a marker in one partition."""
-    pending = {}
-    for path in sorted(directory.glob("*.log")):
-        for attributes, producer, epoch, _, _ in batches(path):
-            if attributes & CONTROL:
-                pending.pop(producer, None)
-            elif attributes & TRANSACTIONAL:
-                pending[producer] = epoch
-    return pending
+def lost_markers(batches_in_order, states):
+    """(hanging, swallowed) of one partition: producers with the epoch of a transaction that has no marker although
+    the coordinator calls it complete; "swallowed" where a later epoch of the producer wrote after it. A new
+    epoch is given out only when all markers of the one before are written."""
+    pending, swallowed = {}, []
+    for attributes, producer, epoch, *_ in batches_in_order:
+        if attributes & CONTROL:
+            pending.pop(producer, None)
+        elif attributes & TRANSACTIONAL:
+            if epoch > pending.get(producer, epoch):
+                swallowed.append((producer, pending[producer]))
+            pending[producer] = epoch
+    hanging = [(producer, epoch) for producer, epoch in pending.items()
+               if producer in states and states[producer][1] in COMPLETE and states[producer][0] >= epoch]
+    return hanging, swallowed
 
 
-def hanging_transactions(kafka_directory, application):
-    """Partitions of the application, with the producer, whose transaction the coordinator calls complete
-    although no marker ever came."""
+def find_lost_markers(kafka_directory, application):
+    """(hanging, swallowed) over the application's partitions, as text."""
     data = pathlib.Path(kafka_directory, "data")
     states = transaction_states(data)
-    return [f"{directory.name}: producer {producer} epoch {epoch}"
-            for directory in sorted(data.glob(f"{application}-*"))
-            for producer, epoch in open_transactions(directory).items()
-            if producer in states and states[producer][1] in COMPLETE and states[producer][0] >= epoch]
+    found = ([], [])
+    for directory in sorted(data.glob(f"{application}-*")):
+        log = (batch for path in sorted(directory.glob("*.log")) for batch in batches(path))
+        for texts, producers in zip(found, lost_markers(log, states)):
+            texts += [f"{directory.name}: producer {producer} epoch {epoch}" for producer, epoch in producers]
+    return found

@@ -8,6 +8,7 @@ import zlib
 
 sys.dont_write_bytecode = True  # the clone stays as it is
 from application import Failure
+from kafka_log import CONTROL, TRANSACTIONAL, lost_markers
 from topologies import TOPOLOGIES
 
 
@@ -110,7 +111,28 @@ def says_no(topology, inputs, outputs):
     return False
 
 
+def check_lost_markers():
+    """Of one partition's log: (hanging, swallowed)."""
+    ongoing, prepared, complete = 1, 2, 4
+
+    def log(*rows):
+        return [(TRANSACTIONAL | (CONTROL if marker else 0), producer, epoch, b"", 1) for producer, epoch, marker in rows]
+    cases = [
+        (log((7, 0, False), (7, 0, True), (7, 1, False), (7, 1, True)), {7: (1, complete)}, [], []),
+        (log((7, 0, False)), {7: (0, complete)}, [(7, 0)], []),
+        (log((7, 0, False)), {7: (1, complete)}, [(7, 0)], []),
+        (log((7, 0, False)), {7: (0, prepared)}, [], []),
+        (log((7, 0, False)), {7: (0, ongoing)}, [], []),
+        (log((7, 0, False), (8, 3, False), (7, 0, False), (8, 3, True), (7, 0, True)), {}, [], []),
+        (log((7, 0, False), (8, 0, True), (7, 3, False), (7, 3, True)), {7: (3, complete)}, [], [(7, 0)]),
+    ]
+    for number, (batches, states, hanging, swallowed) in enumerate(cases):
+        found = lost_markers(batches, states)
+        assert found == (hanging, swallowed), f"log {number}: {found}"
+
+
 def main():
+    check_lost_markers()
     source = random.Random(1)
     tried = 0
     for name, kind in TOPOLOGIES.items():

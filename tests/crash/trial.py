@@ -108,16 +108,17 @@ class Trial:
         """A backlog first, then batches, until told to end."""
         source = random.Random(f"{self.random.random()}")
         sizes = [source.choice([100, 3000])]
-        number = 0
         while self.feeding.is_set():
             size = sizes.pop() if sizes else source.choice([1, 20, 200, 400, 800])
-            batch = [self.topology.record(source, number + n) for n in range(size)]
-            outcome = self.produce(batch, transactional=source.random() < 0.15)
-            self.fed += [(key, value, outcome) for key, value in batch]
-            number += size
+            self.feed_batch(source, size, transactional=source.random() < 0.15)
             if self.topology.stamped:
                 time.sleep(size / 1000)  # so that timestamps go on rising
             time.sleep(source.choice([0, 0, 0.05, 0.1]))
+
+    def feed_batch(self, source, size, transactional=False):
+        batch = [self.topology.record(source, len(self.fed) + n) for n in range(size)]
+        outcome = self.produce(batch, transactional)
+        self.fed += [(key, value, outcome) for key, value in batch]
 
     def in_background(self, function):
         def run():
@@ -383,6 +384,8 @@ class Trial:
                 break
             self.end_what_is_due()
             self.start_absent(0.8)
+            if self.random.random() < 0.5:  # else most would die young: a member needs its time on Kafka
+                self.first_seen(WORKING, 2 * self.session_s)
             time.sleep(self.random.choice([0, 0.02, 0.1, 0.3]))
             self.check_alive()
             able = [name for name, (_, budget) in possible.items() if self.budget[budget] > 0 or
@@ -433,6 +436,8 @@ class Trial:
 
     def settle(self, readers):
         """Everything is processed and every timer has fired; the input."""
+        if not any(outcome == "ok" for *_, outcome in self.fed):  # the broker was away all the time
+            self.feed_batch(self.random, 100)
         last = self.topology.last_records()
         if last:
             time.sleep(1)  # later than every timer
