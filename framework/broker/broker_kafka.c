@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/kafka_error.h"
 #include "broker/kafka_handle.h"
+#include "broker/kafka_reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,11 +47,7 @@ static void drop_properties(struct kafka_property_list *list)
 static void kafka_close(struct broker *base)
 {
     struct broker_kafka *broker = (struct broker_kafka *)base;
-    ensure(broker->stable == NULL || broker->stable->rk != NULL);
-    if (broker->stable != NULL) {
-        kafka_handle_close(broker->stable);
-        free(broker->stable);
-    }
+    kafka_shared_close(broker);
     kafka_handle_close(&broker->probe);
     while (broker->limits != NULL) {
         struct kafka_limits *next = broker->limits->next;

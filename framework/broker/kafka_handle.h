@@ -37,6 +37,13 @@ struct kafka_handle {
     atomic_bool suspect; /* rule 8 */
 };
 
+/** A handle that the process shares, see kafka_shared_get. */
+struct kafka_shared {
+    struct kafka_shared *next;
+    char *group; /* or NULL */
+    struct kafka_handle handle;
+};
+
 struct kafka_property_list {
     struct broker_property *items;
     size_t count;
@@ -49,7 +56,7 @@ struct broker_kafka {
     struct kafka_property_list common, consumer, producer;
     struct kafka_handle probe;
     pthread_mutex_t lock;        /* guards all that follows */
-    struct kafka_handle *stable; /* read_committed; made when first needed */
+    struct kafka_shared *shared; /* made when first needed */
     struct kafka_limits *limits;
     char trouble[256];  /* librdkafka's last complaint: why nobody answers */
     int64_t trouble_ms; /* when it was last logged */

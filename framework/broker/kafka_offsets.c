@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "broker/kafka_error.h"
 #include "broker/kafka_handle.h"
+#include "broker/kafka_reader.h"
 #include "broker/kafka_request.h"
 
 #include <inttypes.h>
@@ -143,33 +144,44 @@ enum status kafka_offsets_read(struct broker_offset *offsets, size_t count,
     return STATUS_OK;
 }
 
+/* What the coordinator was asked for in vain ends as a message, if it was refused. */
+static rd_kafka_resp_err_t refusal(rd_kafka_t *rk)
+{
+    ensure(rk != NULL);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (rd_kafka_message_t *told; (told = rd_kafka_consumer_poll(rk, 0)) != NULL;) {
+        code = told->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ? told->err : code;
+        rd_kafka_message_destroy(told);
+    }
+    return code;
+}
+
+/*
+ * Not by rd_kafka_ListConsumerGroupOffsets: while nobody coordinates the group, librdkafka follows a
+ * null pointer there, or fails an assertion (2.0.2; the null pointer still in 2.15).
+ */
 enum status kafka_committed_unstable(struct broker *base, const char *group,
                                      struct broker_offset *offsets, size_t count,
                                      int64_t timeout_ms, struct error *error)
 {
     ensure(group != NULL);
+    rd_kafka_t *rk = NULL;
+    enum status status = kafka_shared_get(of(base), group, &rk, error);
+    if (status != STATUS_OK || count == 0) {
+        return status;
+    }
     rd_kafka_topic_partition_list_t *list = kafka_offset_list(offsets, count);
-    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(group, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    struct kafka_request request;
-    kafka_request_init(&request, of(base), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout_ms);
-    rd_kafka_ListConsumerGroupOffsets(of(base)->probe.rk, &ask, 1, request.options, request.queue);
+    rd_kafka_resp_err_t code =
+        rd_kafka_committed(rk, list, kafka_timeout(timeout_ms < 1 ? 1 : timeout_ms));
     char what[256];
     (void)snprintf(what, sizeof what, "committed offsets of group %s", group);
-    enum status status = kafka_request_wait(&request, what, error);
-    if (status == STATUS_OK) {
-        size_t answered = 0;
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(request.answer), &answered);
-        ensure(answered == 1);
-        const rd_kafka_error_t *trouble = rd_kafka_group_result_error(groups[0]);
-        status = trouble != NULL
-                     ? kafka_error_set(error, rd_kafka_error_code(trouble), what,
-                                       rd_kafka_error_string(trouble))
-                     : kafka_offsets_read(offsets, count,
-                                          rd_kafka_group_result_partitions(groups[0]), what, error);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        status = kafka_offsets_read(offsets, count, list, what, error);
+    } else {
+        rd_kafka_resp_err_t refused = refusal(rk);
+        status = kafka_error_set(error, refused == RD_KAFKA_RESP_ERR_NO_ERROR ? code : refused,
+                                 what, NULL);
     }
-    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
-    kafka_request_finish(&request);
+    rd_kafka_topic_partition_list_destroy(list);
     return status;
 }

@@ -11,14 +11,92 @@
 
 enum { BLOCKING_READ_MS = 1500 };
 
-enum status kafka_reader_open(struct kafka_handle *handle, struct broker_kafka *broker,
-                              bool uncommitted, struct error *error)
+static enum status open_reader(struct kafka_handle *handle, struct broker_kafka *broker,
+                               bool uncommitted, const char *group, struct error *error)
 {
     ensure(handle->rk == NULL);
     rd_kafka_conf_t *conf = kafka_conf(broker, KAFKA_READER, uncommitted, error);
-    return conf == NULL ? error->status
-                        : kafka_handle_open(handle, broker, KAFKA_READER, conf, error);
+    if (conf == NULL) {
+        return error->status;
+    }
+    if (group != NULL && kafka_conf_set(conf, "group.id", group, error) != STATUS_OK) {
+        rd_kafka_conf_destroy(conf);
+        return error->status;
+    }
+    return kafka_handle_open(handle, broker, KAFKA_READER, conf, error);
 }
+
+enum status kafka_reader_open(struct kafka_handle *handle, struct broker_kafka *broker,
+                              bool uncommitted, struct error *error)
+{
+    return open_reader(handle, broker, uncommitted, NULL, error);
+}
+
+/* ---- Shared handles ---- */
+
+static bool same_group(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* With the lock held. */
+static struct kafka_shared *find_shared(struct broker_kafka *broker, const char *group)
+{
+    struct kafka_shared *shared = broker->shared;
+    while (shared != NULL && !same_group(shared->group, group)) {
+        shared = shared->next;
+    }
+    ensure(shared == NULL || shared->handle.rk != NULL);
+    return shared;
+}
+
+static void drop_shared(struct kafka_shared *shared)
+{
+    kafka_handle_close(&shared->handle);
+    free(shared->group);
+    free(shared);
+}
+
+enum status kafka_shared_get(struct broker_kafka *broker, const char *group, rd_kafka_t **rk,
+                             struct error *error)
+{
+    ensure(pthread_mutex_lock(&broker->lock) == 0);
+    struct kafka_shared *shared = find_shared(broker, group);
+    ensure(pthread_mutex_unlock(&broker->lock) == 0);
+    if (shared == NULL) {
+        struct kafka_shared *fresh = memory_allocate(sizeof *fresh);
+        fresh->group = group == NULL ? NULL : memory_text(group);
+        enum status status = open_reader(&fresh->handle, broker, group != NULL, group, error);
+        if (status != STATUS_OK) {
+            drop_shared(fresh);
+            return status;
+        }
+        ensure(pthread_mutex_lock(&broker->lock) == 0);
+        shared = find_shared(broker, group);
+        if (shared == NULL) {
+            fresh->next = broker->shared;
+            broker->shared = shared = fresh;
+            fresh = NULL;
+        }
+        ensure(pthread_mutex_unlock(&broker->lock) == 0);
+        if (fresh != NULL) { /* another thread was first */
+            drop_shared(fresh);
+        }
+    }
+    *rk = shared->handle.rk;
+    return STATUS_OK;
+}
+
+void kafka_shared_close(struct broker_kafka *broker)
+{
+    while (broker->shared != NULL) {
+        struct kafka_shared *next = broker->shared->next;
+        drop_shared(broker->shared);
+        broker->shared = next;
+    }
+}
+
+/* ---- Reading ---- */
 
 enum status kafka_reader_start(rd_kafka_topic_t *topic, int32_t partition, int64_t offset,
                                rd_kafka_queue_t *queue, struct error *error)
@@ -43,49 +121,18 @@ void kafka_reader_stop(rd_kafka_topic_t *topic, int32_t partition)
 
 /* ---- The record that blocks the last stable offset ---- */
 
-/* The read_committed handle, made by whoever needs it first. */
-static enum status stable_handle(struct broker_kafka *broker, struct kafka_handle **out,
-                                 struct error *error)
-{
-    ensure(pthread_mutex_lock(&broker->lock) == 0);
-    *out = broker->stable;
-    ensure(pthread_mutex_unlock(&broker->lock) == 0);
-    if (*out != NULL) {
-        return STATUS_OK;
-    }
-    struct kafka_handle *fresh = memory_allocate(sizeof *fresh);
-    enum status status = kafka_reader_open(fresh, broker, false, error);
-    if (status != STATUS_OK) {
-        free(fresh);
-        return status;
-    }
-    ensure(pthread_mutex_lock(&broker->lock) == 0);
-    if (broker->stable == NULL) {
-        broker->stable = fresh;
-        fresh = NULL;
-    }
-    *out = broker->stable;
-    ensure(*out != NULL);
-    ensure(pthread_mutex_unlock(&broker->lock) == 0);
-    if (fresh != NULL) { /* another thread was first */
-        kafka_handle_close(fresh);
-        free(fresh);
-    }
-    return STATUS_OK;
-}
-
 /* The last stable offset: what a read_committed handle is told as the end of the log. */
 static enum status last_stable_offset(struct broker_kafka *broker, const char *topic,
                                       int32_t partition, int64_t *offset, struct error *error)
 {
-    struct kafka_handle *stable = NULL;
-    enum status status = stable_handle(broker, &stable, error);
+    rd_kafka_t *stable = NULL;
+    enum status status = kafka_shared_get(broker, NULL, &stable, error);
     if (status != STATUS_OK) {
         return status;
     }
-    ensure(stable != NULL && stable->rk != NULL);
-    rd_kafka_resp_err_t code = kafka_query_offset(stable->rk, topic, partition, RD_KAFKA_OFFSET_END,
-                                                  BLOCKING_READ_MS, offset);
+    ensure(stable != NULL);
+    rd_kafka_resp_err_t code =
+        kafka_query_offset(stable, topic, partition, RD_KAFKA_OFFSET_END, BLOCKING_READ_MS, offset);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return STATUS_OK;
     }

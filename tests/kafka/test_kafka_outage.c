@@ -174,18 +174,23 @@ Test(kafka_outage, everything_goes_on_after_a_broker_was_killed_and_came_back)
 }
 
 /* With a heartbeat only every 4 s and a session of 1 s, the controller counts its one broker out
- * most of the time. */
+ * most of the time: it leads no partition then and coordinates nothing. */
+static struct broker *open_flapping(struct kafka_own *own, int number)
+{
+    own_start(own, number,
+              "--set broker.session.timeout.ms=1000 --set broker.heartbeat.interval.ms=4000");
+    struct broker_settings settings = cluster_settings();
+    settings.common = &own->servers;
+    return cluster_open_with(&settings);
+}
+
 Test(kafka_outage, a_topic_is_not_refused_for_a_broker_that_is_counted_out_just_now)
 {
     struct kafka_own own;
-    own_start(&own, 3,
-              "--set broker.session.timeout.ms=1000 --set broker.heartbeat.interval.ms=4000");
-    struct broker_settings settings = cluster_settings();
-    settings.common = &own.servers;
-    struct broker *broker = cluster_open_with(&settings);
+    struct broker *broker = open_flapping(&own, 3);
     int made = 0, not_now = 0;
-    for (int64_t end = cluster_now_ms() + 20000;
-         (made == 0 || not_now == 0) && cluster_now_ms() < end;) {
+    int64_t end = cluster_now_ms() + 20000;
+    while ((made == 0 || not_now == 0) && cluster_now_ms() < end) {
         char name[NAME_SIZE];
         cluster_name(name, "t");
         enum status status = broker_topic_create(broker, name, 1, 1, NULL, 0, &error);
@@ -194,6 +199,24 @@ Test(kafka_outage, a_topic_is_not_refused_for_a_broker_that_is_counted_out_just_
         not_now += status == STATUS_RETRY;
     }
     cr_assert(made > 0 && not_now > 0, "%d made, %d not now", made, not_now);
+    broker_close(broker);
+    own_stop(&own);
+}
+
+Test(kafka_outage, a_group_can_be_asked_for_while_nobody_coordinates_it)
+{
+    struct kafka_own own;
+    struct broker *broker = open_flapping(&own, 4);
+    int answered = 0, not_now = 0;
+    int64_t end = cluster_now_ms() + 20000;
+    while ((answered < 100 || not_now < 3) && cluster_now_ms() < end) {
+        struct broker_offset asked = {.topic = "some"};
+        enum status status = broker_committed_unstable(broker, "group", &asked, 1, 300, &error);
+        cr_assert(status == STATUS_OK || status == STATUS_RETRY, "%d %s", (int)status, error.text);
+        answered += status == STATUS_OK;
+        not_now += status == STATUS_RETRY;
+    }
+    cr_assert(answered > 0 && not_now > 0, "%d answered, %d not now", answered, not_now);
     broker_close(broker);
     own_stop(&own);
 }
