@@ -157,8 +157,8 @@ static rd_kafka_resp_err_t refusal(rd_kafka_t *rk)
 }
 
 /*
- * Not by rd_kafka_ListConsumerGroupOffsets: while nobody coordinates the group, librdkafka follows a
- * null pointer there, or fails an assertion (2.0.2; the null pointer still in 2.15).
+ * Not by rd_kafka_ListConsumerGroupOffsets: while nobody coordinates the group, librdkafka follows
+ * a null pointer there, or fails an assertion (2.0.2; the null pointer still in 2.15).
  */
 enum status kafka_committed_unstable(struct broker *base, const char *group,
                                      struct broker_offset *offsets, size_t count,
