@@ -231,6 +231,30 @@ def a_full_disk_stops_and_nothing_is_lost(test):
         subprocess.run(["umount", "-l", str(state)], check=False)
 
 
+@fault("local")
+def a_changelog_is_compacted_while_instances_die(test):
+    """Each kill may find the embedded broker rewriting the log that the next start restores from."""
+    counting = Counting(test, {"commit": {"interval": "20ms", "records": 2000}}, topics=False)
+    application = counting.application
+    for topic in (counting.source, counting.sink):
+        application.create_topic(topic, 1)
+    passes = 0
+    for number in range(6):
+        counting.feed(40000, keys=4000, key_size=400)
+        instance = application.start("a", "--debug", "broker")
+        time.sleep(0.8 + 0.2 * number)
+        instance.kill()
+        passes += instance.text().count("compacted topic=")
+        if number % 3 == 2:
+            application.delete_state("a")
+    application.drain(("a",), 90, "--debug", "broker")
+    passes += application.instances[-1].text().count("compacted topic=")
+    expect(passes > 0, "the changelog was never compacted")
+    application.delete_state("a")
+    application.drain()
+    counting.check()
+
+
 # ---- Topics ----
 
 @fault("local", "kafka")
