@@ -15,7 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAKEOVER_DOUBLINGS = 6 /* from half a second to half a minute */ };
+enum {
+    TAKEOVER_DOUBLINGS = 6, /* from half a second to half a minute */
+    BLOCKED_SAY_S = 30,
+    BLOCKED_GAP_S = 10 /* not met for so long: it is another one */
+};
 
 static bool takes_over(const struct worker *worker, const char *id)
 {
@@ -62,6 +66,26 @@ static void note_takeover(const struct worker *worker, const struct task *task,
     }
 }
 
+/* Nobody here ends it: it is of another application, or the broker has lost its end (Kafka 4.3). */
+static void note_blocked(const struct worker *worker, struct task *task)
+{
+    struct blocked *blocked = &task->blocked;
+    ensure(worker->now_us >= blocked->seen_us);
+    if (blocked->seen_us == 0 || worker->now_us - blocked->seen_us > BLOCKED_GAP_S * 1000000) {
+        blocked->since_us = blocked->said_us = worker->now_us;
+    }
+    blocked->seen_us = worker->now_us;
+    if (worker->now_us - blocked->said_us >= BLOCKED_SAY_S * 1000000) {
+        blocked->said_us = worker->now_us;
+        log_warn("recovery",
+                 "task=%s waits for the end of a transaction since s=%" PRId64
+                 " of=%s: the broker ends it when its time is over; if it does not, it has lost "
+                 "that end: kafka-transactions.sh find-hanging and abort",
+                 task->name, (worker->now_us - blocked->since_us) / 1000000,
+                 task->state == TASK_FETCHING ? "offsets" : "changelog");
+    }
+}
+
 enum status takeover_try(struct worker *worker, struct task *task, struct error *error)
 {
     ensure(task->state == TASK_FETCHING || task->state == TASK_RESTORING);
@@ -69,6 +93,7 @@ enum status takeover_try(struct worker *worker, struct task *task, struct error 
     if (worker->lost || worker->revoked || !consumer_owns(worker->consumer)) {
         return STATUS_OK; /* K1; the group's event is on its way */
     }
+    note_blocked(worker, task);
     enum status status = STATUS_NOT_FOUND;
     if (task->stateful) {
         status = broker_blocking_header(worker->options.broker, task->sub->changelog,

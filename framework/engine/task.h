@@ -129,6 +129,11 @@ struct task_output {
     struct task_output *next;
 };
 
+/** Since when recovery meets a transaction that does not end; when that was last seen, and said. */
+struct blocked {
+    int64_t since_us, seen_us, said_us;
+};
+
 struct task {
     const struct program *program;
     const struct graph_sub_topology *sub;
@@ -159,6 +164,7 @@ struct task {
     struct buffer sent_stamp; /* of the running commit; becomes position_stamp */
     uint64_t sequence;        /* of the last stamp; 0 = none */
     int64_t flushed_us;       /* when the store last committed (flush_interval) */
+    struct blocked blocked;   /* takeover.c */
 
     int64_t stream_time;    /* INT64_MIN before the first */
     int64_t timer_first[2]; /* earliest durable timer by kind; INT64_MAX = none */

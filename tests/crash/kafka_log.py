@@ -40,8 +40,8 @@ def varint(data, at):
             return (value >> 1) ^ -(value & 1), at
 
 
-def values(records, count):
-    """The values of uncompressed records."""
+def rows(records, count):
+    """(key, value) of uncompressed records; b"" stands for none."""
     at = 0
     for _ in range(count):
         size, at = varint(records, at)
@@ -49,22 +49,24 @@ def values(records, count):
         at += 1
         for _ in range(2):
             _, at = varint(records, at)
-        for name in ("key", "value"):
+        row = []
+        for _ in range(2):
             length, at = varint(records, at)
-            if name == "value" and length >= 0:
-                yield records[at:at + length]
+            row.append(records[at:at + max(length, 0)])
             at += max(length, 0)
+        yield tuple(row)
         at = end
 
 
 def transaction_states(data_directory):
-    """{producer id: (epoch, state)} as the coordinator last wrote it."""
+    """{producer id: (transactional id, epoch, state)} as the coordinator last wrote it."""
     states = {}
     for path in sorted(pathlib.Path(data_directory).glob("__transaction_state-*/*.log")):
         for _, _, _, records, count in batches(path):
-            for value in values(records, count):
-                _, producer, epoch, _, state = struct.unpack_from(">hqhib", value)
-                states[producer] = (epoch, state)
+            for key, value in rows(records, count):
+                if value:  # else the id was removed
+                    _, producer, epoch, _, state = struct.unpack_from(">hqhib", value)
+                    states[producer] = (key[4:].decode(), epoch, state)
     return states
 
 
@@ -81,17 +83,18 @@ def lost_markers(batches_in_order, states):
                 swallowed.append((producer, pending[producer]))
             pending[producer] = epoch
     hanging = [(producer, epoch) for producer, epoch in pending.items()
-               if producer in states and states[producer][1] in COMPLETE and states[producer][0] >= epoch]
+               if producer in states and states[producer][2] in COMPLETE and states[producer][1] >= epoch]
     return hanging, swallowed
 
 
 def find_lost_markers(kafka_directory, application):
-    """(hanging, swallowed) over the application's partitions, as text."""
+    """(hanging, swallowed), as text, over the application's partitions and its transactions' offsets."""
     data = pathlib.Path(kafka_directory, "data")
     states = transaction_states(data)
+    own = {producer for producer, (name, *_) in states.items() if name.startswith(f"{application}/")}
     found = ([], [])
-    for directory in sorted(data.glob(f"{application}-*")):
-        log = (batch for path in sorted(directory.glob("*.log")) for batch in batches(path))
+    for directory in sorted([*data.glob(f"{application}-*"), *data.glob("__consumer_offsets-*")]):
+        log = (batch for path in sorted(directory.glob("*.log")) for batch in batches(path) if batch[1] in own)
         for texts, producers in zip(found, lost_markers(log, states)):
             texts += [f"{directory.name}: producer {producer} epoch {epoch}" for producer, epoch in producers]
     return found

@@ -118,13 +118,13 @@ def check_lost_markers():
     def log(*rows):
         return [(TRANSACTIONAL | (CONTROL if marker else 0), producer, epoch, b"", 1) for producer, epoch, marker in rows]
     cases = [
-        (log((7, 0, False), (7, 0, True), (7, 1, False), (7, 1, True)), {7: (1, complete)}, [], []),
-        (log((7, 0, False)), {7: (0, complete)}, [(7, 0)], []),
-        (log((7, 0, False)), {7: (1, complete)}, [(7, 0)], []),
-        (log((7, 0, False)), {7: (0, prepared)}, [], []),
-        (log((7, 0, False)), {7: (0, ongoing)}, [], []),
+        (log((7, 0, False), (7, 0, True), (7, 1, False), (7, 1, True)), {7: ("a/b/0", 1, complete)}, [], []),
+        (log((7, 0, False)), {7: ("a/b/0", 0, complete)}, [(7, 0)], []),
+        (log((7, 0, False)), {7: ("a/b/0", 1, complete)}, [(7, 0)], []),
+        (log((7, 0, False)), {7: ("a/b/0", 0, prepared)}, [], []),
+        (log((7, 0, False)), {7: ("a/b/0", 0, ongoing)}, [], []),
         (log((7, 0, False), (8, 3, False), (7, 0, False), (8, 3, True), (7, 0, True)), {}, [], []),
-        (log((7, 0, False), (8, 0, True), (7, 3, False), (7, 3, True)), {7: (3, complete)}, [], [(7, 0)]),
+        (log((7, 0, False), (8, 0, True), (7, 3, False), (7, 3, True)), {7: ("a/b/0", 3, complete)}, [], [(7, 0)]),
     ]
     for number, (batches, states, hanging, swallowed) in enumerate(cases):
         found = lost_markers(batches, states)

@@ -352,7 +352,7 @@ static bool never(struct world *world)
 }
 
 /* One partition is blocked for good, by an owner that lives: it must not be fenced again and again
-   (K2), and nobody gives up. */
+   (K2), nobody gives up, and the log says what blocks. */
 static void live_with_lost_marker(struct epilogue_state *self)
 {
     struct scenario *scenario = self->scenario;
@@ -365,11 +365,15 @@ static void live_with_lost_marker(struct epilogue_state *self)
                     (int32_t)sim_below(world->sim, (uint64_t)partitions), id, CHANGELOG_HEADER);
     sim_note(world->sim, "==== epilogue: a marker of %s is lost", id);
     int64_t before = sim_cluster_statistics(self->cluster)->takeovers;
+    int64_t said = marks_count(&scenario->marks, "blocked for long");
     scenario_feed_more(scenario, MORE);
     for (uint32_t i = 0; i < count; i++) {
         scenario_start(scenario, i);
     }
     (void)world_run(world, BLOCKED_MS, never);
+    if (marks_count(&scenario->marks, "blocked for long") == said) {
+        scenario_fail(scenario, "a task was blocked for %d s without a word", BLOCKED_MS / 1000);
+    }
     int64_t takeovers = sim_cluster_statistics(self->cluster)->takeovers - before;
     if (takeovers > (int64_t)TAKEOVERS * count * scenario->workers) {
         scenario_fail(scenario, "%" PRId64 " takeovers in %d s of a transaction that stays",

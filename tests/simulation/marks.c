@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "marks.h"
 
+#include "base/status.h"
+
 #include <string.h>
 
 /* A line counts for the first that it contains. */
 static const struct {
     const char *name, *text;
 } known[] = {
+    {"blocked for long", "waits for the end of a transaction"},
     {"takeover in R4", "state=fetching"},
     {"takeover in R7", "state=restoring"},
     {"resumed after a suspension", "resumed ms="},
@@ -65,4 +68,14 @@ void marks_add(struct marks *marks, struct marks *seeds, const struct marks *mor
 const char *mark_name(size_t index)
 {
     return known[index].name;
+}
+
+int64_t marks_count(const struct marks *marks, const char *name)
+{
+    size_t at = 0;
+    while (at < MARK_COUNT && strcmp(known[at].name, name) != 0) {
+        at++;
+    }
+    ensure(at < MARK_COUNT);
+    return marks->counts[at];
 }

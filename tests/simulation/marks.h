@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MARK_COUNT = 34 };
+enum { MARK_COUNT = 35 };
 
 struct marks {
     int64_t counts[MARK_COUNT];
@@ -20,5 +20,7 @@ void marks_note(struct marks *marks, const char *line);
 /** Adds the counts of a seed, and to `seeds` one for each mark it reached. */
 void marks_add(struct marks *marks, struct marks *seeds, const struct marks *more);
 const char *mark_name(size_t index);
+/** The count of the mark with that name. */
+int64_t marks_count(const struct marks *marks, const char *name);
 
 #endif
