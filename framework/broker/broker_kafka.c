@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "broker/kafka_error.h"
 #include "broker/kafka_handle.h"
-#include "broker/kafka_reader.h"
+#include "broker/kafka_shared.h"
 
 #include <stdlib.h>
 #include <string.h>

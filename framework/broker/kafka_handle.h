@@ -21,13 +21,14 @@ enum {
 
 enum kafka_role {
     KAFKA_PROBE,  /* asks and administrates; reads uncommitted */
-    KAFKA_READER, /* reads partitions, committed, without a group */
+    KAFKA_READER, /* reads partitions, or only asks; never joins a group */
     KAFKA_MEMBER, /* of a group */
     KAFKA_PRODUCER
 };
 
 struct broker_kafka;
 struct kafka_limits;
+struct kafka_shared;
 
 /** The opaque of its librdkafka handle; must not move while that lives. */
 struct kafka_handle {
@@ -35,13 +36,6 @@ struct kafka_handle {
     struct broker_kafka *broker;
     void *owner;         /* a producer: struct kafka_producer */
     atomic_bool suspect; /* rule 8 */
-};
-
-/** A handle that the process shares, see kafka_shared_get. */
-struct kafka_shared {
-    struct kafka_shared *next;
-    char *group; /* or NULL */
-    struct kafka_handle handle;
 };
 
 struct kafka_property_list {
@@ -56,7 +50,7 @@ struct broker_kafka {
     struct kafka_property_list common, consumer, producer;
     struct kafka_handle probe;
     pthread_mutex_t lock;        /* guards all that follows */
-    struct kafka_shared *shared; /* made when first needed */
+    struct kafka_shared *shared; /* kafka_shared.h */
     struct kafka_limits *limits;
     char trouble[256];  /* librdkafka's last complaint: why nobody answers */
     int64_t trouble_ms; /* when it was last logged */

@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "broker/kafka_error.h"
 #include "broker/kafka_handle.h"
-#include "broker/kafka_reader.h"
 #include "broker/kafka_request.h"
+#include "broker/kafka_shared.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -144,16 +144,17 @@ enum status kafka_offsets_read(struct broker_offset *offsets, size_t count,
     return STATUS_OK;
 }
 
-/* What the coordinator was asked for in vain ends as a message, if it was refused. */
-static rd_kafka_resp_err_t refusal(rd_kafka_t *rk)
+/* A refusal by the coordinator comes as a message, once; rd_kafka_committed only times out. */
+static bool is_refused(struct kafka_shared *shared)
 {
-    ensure(rk != NULL);
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (rd_kafka_message_t *told; (told = rd_kafka_consumer_poll(rk, 0)) != NULL;) {
-        code = told->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ? told->err : code;
+    ensure(shared->group != NULL);
+    for (rd_kafka_message_t *told; (told = rd_kafka_consumer_poll(shared->handle.rk, 0)) != NULL;) {
+        if (told->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+            atomic_store(&shared->refused, true);
+        }
         rd_kafka_message_destroy(told);
     }
-    return code;
+    return atomic_load(&shared->refused);
 }
 
 /*
@@ -164,23 +165,24 @@ enum status kafka_committed_unstable(struct broker *base, const char *group,
                                      struct broker_offset *offsets, size_t count,
                                      int64_t timeout_ms, struct error *error)
 {
-    ensure(group != NULL);
-    rd_kafka_t *rk = NULL;
-    enum status status = kafka_shared_get(of(base), group, &rk, error);
-    if (status != STATUS_OK || count == 0) {
+    ensure(group != NULL && count > 0);
+    struct kafka_shared *shared = NULL;
+    enum status status = kafka_shared_get(of(base), group, &shared, error);
+    if (status != STATUS_OK) {
         return status;
     }
     rd_kafka_topic_partition_list_t *list = kafka_offset_list(offsets, count);
     rd_kafka_resp_err_t code =
-        rd_kafka_committed(rk, list, kafka_timeout(timeout_ms < 1 ? 1 : timeout_ms));
+        rd_kafka_committed(shared->handle.rk, list, kafka_timeout(timeout_ms < 1 ? 1 : timeout_ms));
+    bool refused = is_refused(shared);
     char what[256];
     (void)snprintf(what, sizeof what, "committed offsets of group %s", group);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        atomic_store(&shared->refused, false);
         status = kafka_offsets_read(offsets, count, list, what, error);
     } else {
-        rd_kafka_resp_err_t refused = refusal(rk);
-        status = kafka_error_set(error, refused == RD_KAFKA_RESP_ERR_NO_ERROR ? code : refused,
-                                 what, NULL);
+        status = kafka_error_set(
+            error, refused ? RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED : code, what, NULL);
     }
     rd_kafka_topic_partition_list_destroy(list);
     return status;

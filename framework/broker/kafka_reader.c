@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/kafka_error.h"
+#include "broker/kafka_shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,92 +12,14 @@
 
 enum { BLOCKING_READ_MS = 1500 };
 
-static enum status open_reader(struct kafka_handle *handle, struct broker_kafka *broker,
-                               bool uncommitted, const char *group, struct error *error)
-{
-    ensure(handle->rk == NULL);
-    rd_kafka_conf_t *conf = kafka_conf(broker, KAFKA_READER, uncommitted, error);
-    if (conf == NULL) {
-        return error->status;
-    }
-    if (group != NULL && kafka_conf_set(conf, "group.id", group, error) != STATUS_OK) {
-        rd_kafka_conf_destroy(conf);
-        return error->status;
-    }
-    return kafka_handle_open(handle, broker, KAFKA_READER, conf, error);
-}
-
 enum status kafka_reader_open(struct kafka_handle *handle, struct broker_kafka *broker,
                               bool uncommitted, struct error *error)
 {
-    return open_reader(handle, broker, uncommitted, NULL, error);
+    ensure(handle->rk == NULL);
+    rd_kafka_conf_t *conf = kafka_conf(broker, KAFKA_READER, uncommitted, error);
+    return conf == NULL ? error->status
+                        : kafka_handle_open(handle, broker, KAFKA_READER, conf, error);
 }
-
-/* ---- Shared handles ---- */
-
-static bool same_group(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-/* With the lock held. */
-static struct kafka_shared *find_shared(struct broker_kafka *broker, const char *group)
-{
-    struct kafka_shared *shared = broker->shared;
-    while (shared != NULL && !same_group(shared->group, group)) {
-        shared = shared->next;
-    }
-    ensure(shared == NULL || shared->handle.rk != NULL);
-    return shared;
-}
-
-static void drop_shared(struct kafka_shared *shared)
-{
-    kafka_handle_close(&shared->handle);
-    free(shared->group);
-    free(shared);
-}
-
-enum status kafka_shared_get(struct broker_kafka *broker, const char *group, rd_kafka_t **rk,
-                             struct error *error)
-{
-    ensure(pthread_mutex_lock(&broker->lock) == 0);
-    struct kafka_shared *shared = find_shared(broker, group);
-    ensure(pthread_mutex_unlock(&broker->lock) == 0);
-    if (shared == NULL) {
-        struct kafka_shared *fresh = memory_allocate(sizeof *fresh);
-        fresh->group = group == NULL ? NULL : memory_text(group);
-        enum status status = open_reader(&fresh->handle, broker, group != NULL, group, error);
-        if (status != STATUS_OK) {
-            drop_shared(fresh);
-            return status;
-        }
-        ensure(pthread_mutex_lock(&broker->lock) == 0);
-        shared = find_shared(broker, group);
-        if (shared == NULL) {
-            fresh->next = broker->shared;
-            broker->shared = shared = fresh;
-            fresh = NULL;
-        }
-        ensure(pthread_mutex_unlock(&broker->lock) == 0);
-        if (fresh != NULL) { /* another thread was first */
-            drop_shared(fresh);
-        }
-    }
-    *rk = shared->handle.rk;
-    return STATUS_OK;
-}
-
-void kafka_shared_close(struct broker_kafka *broker)
-{
-    while (broker->shared != NULL) {
-        struct kafka_shared *next = broker->shared->next;
-        drop_shared(broker->shared);
-        broker->shared = next;
-    }
-}
-
-/* ---- Reading ---- */
 
 enum status kafka_reader_start(rd_kafka_topic_t *topic, int32_t partition, int64_t offset,
                                rd_kafka_queue_t *queue, struct error *error)
@@ -125,14 +48,14 @@ void kafka_reader_stop(rd_kafka_topic_t *topic, int32_t partition)
 static enum status last_stable_offset(struct broker_kafka *broker, const char *topic,
                                       int32_t partition, int64_t *offset, struct error *error)
 {
-    rd_kafka_t *stable = NULL;
+    struct kafka_shared *stable = NULL;
     enum status status = kafka_shared_get(broker, NULL, &stable, error);
     if (status != STATUS_OK) {
         return status;
     }
     ensure(stable != NULL);
-    rd_kafka_resp_err_t code =
-        kafka_query_offset(stable, topic, partition, RD_KAFKA_OFFSET_END, BLOCKING_READ_MS, offset);
+    rd_kafka_resp_err_t code = kafka_query_offset(stable->handle.rk, topic, partition,
+                                                  RD_KAFKA_OFFSET_END, BLOCKING_READ_MS, offset);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return STATUS_OK;
     }

@@ -4,7 +4,7 @@
  * handle of their own. What a changelog under restore and a plain reader use: a group's own
  * consumer has one queue for all, and shares it with the records of the inputs.
  *
- * One owner thread, but for the shared ones. Records must be destroyed before the handle is closed.
+ * One owner thread. Records must be destroyed before kafka_handle_close.
  */
 #ifndef LEAT_BROKER_KAFKA_READER_H
 #define LEAT_BROKER_KAFKA_READER_H
@@ -14,13 +14,6 @@
 /** A handle that reads committed records, or all. */
 enum status kafka_reader_open(struct kafka_handle *handle, struct broker_kafka *broker,
                               bool uncommitted, struct error *error);
-
-/** A handle that the whole process shares, for questions only; made by who needs it first, closed
- *  by kafka_shared_close. `group` NULL: read_committed; else uncommitted with this group.id, which
- *  it never joins. Any thread. */
-enum status kafka_shared_get(struct broker_kafka *broker, const char *group, rd_kafka_t **rk,
-                             struct error *error);
-void kafka_shared_close(struct broker_kafka *broker);
 
 /** Starts reading at `offset`; what arrives goes to `queue`. */
 enum status kafka_reader_start(rd_kafka_topic_t *topic, int32_t partition, int64_t offset,

@@ -269,20 +269,21 @@ static bool is_newer_property(const char *name)
 }
 
 /*
- * A broker that has just come up, or come back, counts as none until its controller has heard of
- * it: too few for the replicas, but only for a moment. -1: as many as the cluster's default says.
+ * Whether the replicas asked for are too many for good, as far as one can know: a broker that has
+ * just come up, or hung, is fenced, which is none, until its controller has heard of it.
  */
-static bool brokers_are_too_few(struct broker_kafka *broker, int32_t replication)
+static bool cluster_is_too_small(struct broker_kafka *broker, const char *words)
 {
-    ensure(replication >= -1);
+    ensure(words != NULL);
     const struct rd_kafka_metadata *metadata = NULL;
-    if (rd_kafka_metadata(broker->probe.rk, 0, NULL, &metadata, KAFKA_REQUEST_MS) !=
-        RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (strstr(words, "fenced") != NULL ||
+        rd_kafka_metadata(broker->probe.rk, 0, NULL, &metadata, KAFKA_REQUEST_MS) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
         return false;
     }
-    bool few = metadata->broker_cnt > 0 && metadata->broker_cnt < replication;
+    bool any = metadata->broker_cnt > 0;
     rd_kafka_metadata_destroy(metadata);
-    return few;
+    return any;
 }
 
 static enum status create_once(struct broker_kafka *broker, const char *name, int32_t partitions,
@@ -314,7 +315,7 @@ static enum status create_once(struct broker_kafka *broker, const char *name, in
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[0]);
         const char *detail = rd_kafka_topic_result_error_string(results[0]);
         if (code == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR &&
-            !brokers_are_too_few(broker, replication)) {
+            !cluster_is_too_small(broker, detail == NULL ? "" : detail)) {
             code = RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE;
         }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {

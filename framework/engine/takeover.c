@@ -17,8 +17,7 @@
 
 enum {
     TAKEOVER_DOUBLINGS = 6, /* from half a second to half a minute */
-    BLOCKED_SAY_S = 30,
-    BLOCKED_GAP_S = 10 /* not met for so long: it is another one */
+    BLOCKED_SAY_US = 30000000
 };
 
 static bool takes_over(const struct worker *worker, const char *id)
@@ -60,29 +59,31 @@ static void note_takeover(const struct worker *worker, const struct task *task,
         log_warn(
             "recovery",
             "task=%s is still blocked after the transaction of %s was ended %" PRIu32
-            " times: if its owner is dead or idle, the broker has lost the end of a transaction; "
-            "look for it with kafka-transactions.sh find-hanging, and end it with abort",
+            " times: if its owner is dead or idle, the broker has lost the end of a transaction: "
+            "see \"Kafka 4.3 loses markers\" in docs/kafka.md",
             task->name, id, takeover->count);
     }
 }
 
-/* Nobody here ends it: it is of another application, or the broker has lost its end (Kafka 4.3). */
+/* Whoever's it is: pending offsets do not tell, and of a transaction whose end the broker has lost
+   (Kafka 4.3) no try gets rid. */
 static void note_blocked(const struct worker *worker, struct task *task)
 {
     struct blocked *blocked = &task->blocked;
-    ensure(worker->now_us >= blocked->seen_us);
-    if (blocked->seen_us == 0 || worker->now_us - blocked->seen_us > BLOCKED_GAP_S * 1000000) {
-        blocked->since_us = blocked->said_us = worker->now_us;
-    }
-    blocked->seen_us = worker->now_us;
-    if (worker->now_us - blocked->said_us >= BLOCKED_SAY_S * 1000000) {
+    uint32_t slot = 0;
+    int64_t at = -1;
+    (void)restore_position(task, &slot, &at);
+    ensure(worker->now_us > 0 && worker->now_us >= blocked->said_us);
+    if (blocked->since_us == 0 || blocked->at != at) {
+        *blocked = (struct blocked){at, worker->now_us, worker->now_us};
+    } else if (worker->now_us - blocked->said_us >= BLOCKED_SAY_US) {
         blocked->said_us = worker->now_us;
         log_warn("recovery",
                  "task=%s waits for the end of a transaction since s=%" PRId64
-                 " of=%s: the broker ends it when its time is over; if it does not, it has lost "
-                 "that end: kafka-transactions.sh find-hanging and abort",
+                 " in=%s: the broker ends it when its time is over, unless it has lost that end: "
+                 "see \"Kafka 4.3 loses markers\" in docs/kafka.md",
                  task->name, (worker->now_us - blocked->since_us) / 1000000,
-                 task->state == TASK_FETCHING ? "offsets" : "changelog");
+                 at < 0 ? "offsets" : "changelog");
     }
 }
 

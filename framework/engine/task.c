@@ -42,6 +42,7 @@ void task_set_state(struct task *task, enum task_state state)
     log_debug("task", "%s -> %s task=%s", task_state_name(task->state), task_state_name(state),
               task->name);
     task->state = state;
+    task->blocked = (struct blocked){0};
 }
 
 /* ---- Making ---- */

@@ -129,9 +129,10 @@ struct task_output {
     struct task_output *next;
 };
 
-/** Since when recovery meets a transaction that does not end; when that was last seen, and said. */
+/** Where recovery met a transaction that does not end (an offset of the changelog, -1: in the
+ *  offsets), since when (0 = nowhere), and when that was last said. Each state begins anew. */
 struct blocked {
-    int64_t since_us, seen_us, said_us;
+    int64_t at, since_us, said_us;
 };
 
 struct task {

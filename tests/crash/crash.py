@@ -72,13 +72,14 @@ class Campaign:
     def attempt(self, number, kafka, network):
         """One trial; (exact, wrong or void; text, done, hits, records)."""
         kind, budget = self.plan(number)
-        trial, outcome, text, blocked = None, "exact", "", False
+        trial, outcome, text, stuck, content = None, "exact", "", False, False
         try:
             trial = Trial(self.options, number, kind, budget, self.deadline, kafka, network)
             text = trial.run()
         except Failure as failure:
             outcome, text = "wrong", str(failure)
-            blocked = isinstance(failure, Stuck) or "missing: " in text or "exit code 3" in text
+            stuck = isinstance(failure, Stuck) or "missing: " in text or "exit code 3" in text
+            content = "exit code" not in text
         except Exception:  # pylint: disable=broad-except
             outcome, text = "wrong", traceback.format_exc()
         if trial is None:
@@ -89,9 +90,9 @@ class Campaign:
             hanging, swallowed = self.keep_broker(kafka, directory, trial.application.name)
             text = (f"FAILED ({kind}, --seed {self.options.seed} --trial {number}): {text}\n"
                     f"    everything is left in {directory}")
-            # A marker that is lost hides a tail; one that another stands for makes visible what was aborted.
+            # A marker that is lost hides a tail; one that another stands for changes what is read, or stored.
             hurt = any(trial.done[f"broker {what}"] for what in ("kills", "restarts", "pauses"))
-            if hurt and (swallowed or (hanging and blocked)):
+            if hurt and ((hanging and stuck) or (swallowed and (stuck or content))):
                 outcome = "void"
                 text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(hanging + swallowed)}"
         return outcome, text, dict(trial.done), dict(trial.hits), trial.records
@@ -103,7 +104,9 @@ class Campaign:
         if kafka is None:
             return [], []
         time.sleep(2)  # the last markers
+        os.kill(kafka.pid(), signal.SIGSTOP)  # so that all files are of one moment
         subprocess.run(["cp", "-r", "--sparse=always", kafka.directory, str(directory / "kafka")], check=False)
+        os.kill(kafka.pid(), signal.SIGCONT)
         return find_lost_markers(directory / "kafka", application)
 
     def lane(self, counter, results):

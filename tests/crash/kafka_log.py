@@ -2,11 +2,11 @@
 """Reads Kafka's own logs, for one question: did the broker lose the marker of a transaction?
 
 A broker that is killed between the decision of a transaction and its markers may, after its restart, write the
-decision's completion without the markers (seen on 4.3.1 with young topics). Either the transaction hangs: what was
-committed stays invisible, and its partition's last stable offset stays for ever. Or the same producer goes on, and
-its next marker covers the old records too: what was aborted becomes visible with the next commit. No client can
-see or repair that, so a trial that meets it proves nothing either way. Nothing here is taken from Leat: only files of
-the broker are read.
+decision's completion without the markers (4.3.1, where a partition has no leader: docs/kafka.md). Either the
+transaction hangs: its records stay invisible, and its partition's last stable offset stays for ever. Or the same
+producer goes on, and its next marker covers the old records too: what was aborted becomes visible with a commit, what
+was committed is dropped with an abort. No client can see or repair that, so a trial that meets it proves nothing
+either way. Nothing here is taken from Leat: only files of the broker are read.
 """
 import pathlib
 import struct
@@ -94,7 +94,8 @@ def find_lost_markers(kafka_directory, application):
     own = {producer for producer, (name, *_) in states.items() if name.startswith(f"{application}/")}
     found = ([], [])
     for directory in sorted([*data.glob(f"{application}-*"), *data.glob("__consumer_offsets-*")]):
-        log = (batch for path in sorted(directory.glob("*.log")) for batch in batches(path) if batch[1] in own)
+        known = own if directory.name.startswith("__") else states  # also of who feeds the source
+        log = (batch for path in sorted(directory.glob("*.log")) for batch in batches(path) if batch[1] in known)
         for texts, producers in zip(found, lost_markers(log, states)):
             texts += [f"{directory.name}: producer {producer} epoch {epoch}" for producer, epoch in producers]
     return found

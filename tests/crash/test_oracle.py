@@ -116,7 +116,8 @@ def check_lost_markers():
     ongoing, prepared, complete = 1, 2, 4
 
     def log(*rows):
-        return [(TRANSACTIONAL | (CONTROL if marker else 0), producer, epoch, b"", 1) for producer, epoch, marker in rows]
+        return [(TRANSACTIONAL | (CONTROL if marker else 0), producer, epoch, b"", 1)
+                for producer, epoch, marker in rows]
     cases = [
         (log((7, 0, False), (7, 0, True), (7, 1, False), (7, 1, True)), {7: ("a/b/0", 1, complete)}, [], []),
         (log((7, 0, False)), {7: ("a/b/0", 0, complete)}, [(7, 0)], []),

@@ -358,12 +358,17 @@ static void live_with_lost_marker(struct epilogue_state *self)
     struct scenario *scenario = self->scenario;
     struct world *world = scenario->world;
     uint32_t count = world->options.instance_count;
-    int32_t partitions = sim_partition_count(self->cluster, self->changelog);
-    char id[32];
-    snprintf(id, sizeof id, "app/%s/0", world->instances[self->chosen].name);
-    sim_lose_marker(self->cluster, self->changelog,
-                    (int32_t)sim_below(world->sim, (uint64_t)partitions), id, CHANGELOG_HEADER);
-    sim_note(world->sim, "==== epilogue: a marker of %s is lost", id);
+    int32_t partition =
+        (int32_t)sim_below(world->sim, (uint64_t)sim_partition_count(self->cluster, self->input));
+    if (self->changelog == NULL || sim_below(world->sim, 2) == 0) {
+        sim_lose_offset_marker(self->cluster, "app", self->input, partition);
+        sim_note(world->sim, "==== epilogue: a marker of the offsets is lost");
+    } else {
+        char id[32];
+        snprintf(id, sizeof id, "app/%s/0", world->instances[self->chosen].name);
+        sim_lose_marker(self->cluster, self->changelog, partition, id, CHANGELOG_HEADER);
+        sim_note(world->sim, "==== epilogue: a marker of %s is lost", id);
+    }
     int64_t before = sim_cluster_statistics(self->cluster)->takeovers;
     int64_t said = marks_count(&scenario->marks, "blocked for long");
     scenario_feed_more(scenario, MORE);
@@ -398,13 +403,14 @@ void epilogue_run(struct scenario *scenario)
         .chosen = (uint32_t)sim_below(sim, scenario->world->options.instance_count),
         .partition = -1};
     bool retention = scenario->epilogue == EPILOGUE_RETENTION;
-    if ((copy || regroup) && (regroup || !retention)) {
+    bool marker = scenario->epilogue == EPILOGUE_MARKER;
+    if ((regroup && !marker) || (copy && !retention && !marker)) {
         return;
     }
     /* Those who died leave the group first: a share that comes later is no longer what
        --continue-from was said for. */
     sim_wait_us(sim, GONE_US);
-    if (scenario->epilogue == EPILOGUE_MARKER) {
+    if (marker) {
         live_with_lost_marker(&self);
         return;
     }

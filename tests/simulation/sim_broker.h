@@ -75,6 +75,9 @@ int32_t sim_partition_count(struct sim_cluster *cluster, const char *topic);
  * lost: the last stable offset stays there for good. */
 void sim_lose_marker(struct sim_cluster *cluster, const char *topic, int32_t partition,
                      const char *id, const char *header);
+/** The same for the offset of one partition: it stays pending for good. */
+void sim_lose_offset_marker(struct sim_cluster *cluster, const char *group, const char *topic,
+                            int32_t partition);
 int64_t sim_log_end(struct sim_cluster *cluster, const char *topic, int32_t partition);
 int64_t sim_log_stable(struct sim_cluster *cluster, const char *topic, int32_t partition);
 /** The committed records from `offset` on, in order, until `visit` answers false. */

@@ -388,6 +388,16 @@ void sim_group_mark(struct sim_group *group, struct sim_transaction *owner, bool
     }
 }
 
+void sim_lose_offset_marker(struct sim_cluster *cluster, const char *group, const char *topic,
+                            int32_t partition)
+{
+    struct broker_offset offset = {.topic = topic, .partition = partition};
+    offset.offset = sim_group_offset(cluster, group, topic, partition);
+    sim_group_put_pending(sim_group_get(cluster, group), sim_transaction_get(cluster, "lost"),
+                          &offset);
+    sim_touch(cluster->sim);
+}
+
 int64_t sim_group_offset(struct sim_cluster *cluster, const char *group, const char *topic,
                          int32_t partition)
 {
