@@ -22,7 +22,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -30,7 +29,7 @@ import traceback
 sys.dont_write_bytecode = True  # the clone stays as it is
 from application import Failure, Kafka, Stuck, build_directory
 from isolation import BROKER_ADDRESS, Network, confine, inside
-from kafka_log import find_lost_markers
+from kafka_log import examine
 from topologies import TOPOLOGIES
 from trial import Trial
 
@@ -87,7 +86,7 @@ class Campaign:
         trial.close(self.options.keep or outcome == "wrong")
         if outcome == "wrong":
             directory = trial.application.directory
-            hanging, swallowed = self.keep_broker(kafka, directory, trial.application.name)
+            hanging, swallowed = examine(kafka, trial.application.name, directory) if kafka else ([], [])
             text = (f"FAILED ({kind}, --seed {self.options.seed} --trial {number}): {text}\n"
                     f"    everything is left in {directory}")
             # A marker that is lost hides a tail; one that another stands for changes what is read, or stored.
@@ -96,18 +95,6 @@ class Campaign:
                 outcome = "void"
                 text += f"\n    VOID: the broker lost markers of decided transactions: {'; '.join(hanging + swallowed)}"
         return outcome, text, dict(trial.done), dict(trial.hits), trial.records
-
-    @staticmethod
-    def keep_broker(kafka, directory, application):
-        """Copies what the trial's own broker had (index files are sparse); the markers that it lost:
-        of transactions that hang, and of those that a later one swallowed."""
-        if kafka is None:
-            return [], []
-        time.sleep(2)  # the last markers
-        os.kill(kafka.pid(), signal.SIGSTOP)  # so that all files are of one moment
-        subprocess.run(["cp", "-r", "--sparse=always", kafka.directory, str(directory / "kafka")], check=False)
-        os.kill(kafka.pid(), signal.SIGCONT)
-        return find_lost_markers(directory / "kafka", application)
 
     def lane(self, counter, results):
         """Runs trials one after the other, on a Kafka of its own if that is wanted."""

@@ -8,8 +8,12 @@ producer goes on, and its next marker covers the old records too: what was abort
 was committed is dropped with an abort. No client can see or repair that, so a trial that meets it proves nothing
 either way. Nothing here is taken from Leat: only files of the broker are read.
 """
+import os
 import pathlib
+import signal
 import struct
+import subprocess
+import time
 
 COMPLETE = {0, 4, 5}  # Empty, CompleteCommit, CompleteAbort
 TRANSACTIONAL, CONTROL = 16, 32
@@ -99,3 +103,13 @@ def find_lost_markers(kafka_directory, application):
         for texts, producers in zip(found, lost_markers(log, states)):
             texts += [f"{directory.name}: producer {producer} epoch {epoch}" for producer, epoch in producers]
     return found
+
+
+def examine(kafka, application, directory):
+    """Keeps what a broker of one's own has (its index files are sparse) in directory/kafka, and finds the lost
+    markers there: (hanging, swallowed)."""
+    time.sleep(2)  # the last markers
+    os.kill(kafka.pid(), signal.SIGSTOP)  # so that all files are of one moment
+    subprocess.run(["cp", "-r", "--sparse=always", kafka.directory, str(directory / "kafka")], check=False)
+    os.kill(kafka.pid(), signal.SIGCONT)
+    return find_lost_markers(directory / "kafka", application)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kafka_own.h"
 
+#include "base/clock.h"
+
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void own_script(const struct kafka_own *own, const char *command)
 {
@@ -27,6 +31,29 @@ void own_start(struct kafka_own *own, int number, const char *options)
     own_script(own, command);
 }
 
+/* Each thread stops when it is told, not when kill returns. */
+static bool is_stopped(int pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    cr_assert_not_null(tasks, "%s", path);
+    bool stopped = true;
+    for (struct dirent *entry; stopped && (entry = readdir(tasks)) != NULL;) {
+        char line[512] = "";
+        char name[400];
+        (void)snprintf(name, sizeof name, "%s/%s/stat", path, entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(name, "r");
+        if (file != NULL) {
+            const char *end = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
+            stopped = end == NULL || end[2] == 'T';
+            (void)fclose(file);
+        }
+    }
+    (void)closedir(tasks);
+    return stopped;
+}
+
 /* The pid is the one that scripts/kafka noted. */
 void own_signal(const struct kafka_own *own, int number)
 {
@@ -37,6 +64,9 @@ void own_signal(const struct kafka_own *own, int number)
     cr_assert(file != NULL && fscanf(file, "%d", &pid) == 1 && pid > 1);
     (void)fclose(file);
     cr_assert_eq(kill(pid, number), 0);
+    while (number == SIGSTOP && !is_stopped(pid)) {
+        clock_sleep_ms(clock_system(), 1);
+    }
 }
 
 void own_stop(const struct kafka_own *own)

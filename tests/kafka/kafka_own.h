@@ -17,6 +17,7 @@ struct kafka_own {
 void own_start(struct kafka_own *own, int number, const char *options);
 /** scripts/kafka COMMAND of it. */
 void own_script(const struct kafka_own *own, const char *command);
+/** SIGSTOP returns when every thread of it has stopped. */
 void own_signal(const struct kafka_own *own, int number);
 void own_stop(const struct kafka_own *own);
 
