@@ -410,6 +410,11 @@ void epilogue_run(struct scenario *scenario)
     /* Those who died leave the group first: a share that comes later is no longer what
        --continue-from was said for. */
     sim_wait_us(sim, GONE_US);
+    /* An open transaction of the dead ends by its time-out: its abort marker moves the ends that
+       are noted. */
+    while (!sim_cluster_settled(self.cluster)) {
+        sim_wait_us(sim, GONE_US);
+    }
     if (marker) {
         live_with_lost_marker(&self);
         return;
