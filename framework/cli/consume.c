@@ -4,6 +4,7 @@
  * without a group. The end of a partition is what the broker says by its END, never arithmetic.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/value.h"
 #include "cli/cli.h"
 #include "cli/record_format.h"
@@ -37,6 +38,7 @@ enum from { FROM_BEGINNING, FROM_END, FROM_OFFSET };
 
 struct partition {
     int64_t target; /* the log's end when the command began, open transactions included */
+    int64_t at;     /* of the last END */
     bool seen;      /* an END has come */
     bool ended;     /* one at the target or beyond */
 };
@@ -201,6 +203,7 @@ static void end_take(struct consume *consume, struct partition *partition, int64
     bool ended = consume->uncommitted || offset >= partition->target;
     ensure(offset >= 0);
     consume->seen_count += partition->seen ? 0 : 1;
+    partition->at = offset;
     consume->ended_count += ended && !partition->ended ? 1 : 0;
     partition->seen = true;
     partition->ended = partition->ended || ended;
@@ -251,6 +254,20 @@ static bool consume_done(const struct consume *consume)
            (consume->until_end && ended);
 }
 
+static void tell_hidden(const struct consume *consume)
+{
+    for (int32_t i = 0; i < consume->partition_count; i++) {
+        const struct partition *partition = &consume->partitions[i];
+        ensure(partition->seen && partition->at >= 0);
+        if (!partition->ended) {
+            log_warn("consume",
+                     "%s[%d]: a transaction is open that hides everything from offset %lld on; its "
+                     "owner or its time-out ends it: run this again then",
+                     consume->topic, (int)i, (long long)partition->at);
+        }
+    }
+}
+
 /* What is printed is written before anything is waited for. */
 static enum status consume_all(struct consume *consume, struct error *error)
 {
@@ -275,6 +292,9 @@ static enum status consume_all(struct consume *consume, struct error *error)
         if (idle || polls % STOP_EVERY == 0) {
             consume->stopped = consume->stopped || stop_asked();
         }
+    }
+    if (status == STATUS_OK && consume->until_end && consume->given_up) {
+        tell_hidden(consume);
     }
     enum status written = text_write(consume, status == STATUS_OK ? error : NULL);
     return status == STATUS_OK ? written : status;
