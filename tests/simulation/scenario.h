@@ -70,9 +70,7 @@ struct scenario {
     struct world *world;
     struct process processes[WORLD_INSTANCE_LIMIT];
     struct plugin *chain;
-    struct sim_rows pending; /* timers that are set and have not fired, as far as it was looked */
-    int64_t pending_next[16];
-    int32_t pending_partition;
+    int64_t looked_us; /* when it was last looked whether all timers have fired */
     struct topic_facts facts[5];
     size_t fact_count;
     struct marks marks;

@@ -87,6 +87,11 @@ void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition,
 void sim_read_history(struct sim_cluster *cluster, const char *topic, int32_t partition,
                       bool (*visit)(void *context, const struct broker_record *record),
                       void *context);
+/** All committed records, also those that no reader gets to for the open transactions before
+ *  them. */
+void sim_read_committed(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                        bool (*visit)(void *context, const struct broker_record *record),
+                        void *context);
 /** The committed offset, pending ones left aside; BROKER_NO_OFFSET if none. */
 int64_t sim_group_offset(struct sim_cluster *cluster, const char *group, const char *topic,
                          int32_t partition);
@@ -96,6 +101,8 @@ void sim_group_set_offset(struct sim_cluster *cluster, const char *group, const 
 void sim_group_rebalance(struct sim_cluster *cluster, const char *group);
 /** No transaction is open or waits for its markers. */
 bool sim_cluster_settled(const struct sim_cluster *cluster);
+/** None waits for its markers. */
+bool sim_cluster_marked(const struct sim_cluster *cluster);
 /** The coordinator gives up the open transaction of this id now. False if none is open. */
 bool sim_fence(struct sim_cluster *cluster, const char *transactional_id);
 /** Keeps the last record of each key below the stable end, drops what was aborted; with

@@ -264,14 +264,13 @@ int64_t sim_log_stable(struct sim_cluster *cluster, const char *topic, int32_t p
     return sim_partition_stable(must_find(cluster, topic, partition));
 }
 
-static void read_log(struct sim_partition *log, int64_t offset, bool history,
+static void read_log(struct sim_partition *log, int64_t offset, int64_t end, bool history,
                      bool (*visit)(void *context, const struct broker_record *record),
                      void *context)
 {
-    int64_t stable = sim_partition_stable(log);
     for (size_t i = sim_partition_index(log, offset); i < log->count; i++) {
         struct sim_record *record = log->records[i];
-        if (record->offset >= stable) {
+        if (record->offset >= end) {
             return;
         }
         if (record->kind != RECORD_DATA || record->state != RECORD_COMMITTED ||
@@ -293,14 +292,24 @@ static void read_log(struct sim_partition *log, int64_t offset, bool history,
 void sim_read(struct sim_cluster *cluster, const char *topic, int32_t partition, int64_t offset,
               bool (*visit)(void *context, const struct broker_record *record), void *context)
 {
-    read_log(must_find(cluster, topic, partition), offset, false, visit, context);
+    struct sim_partition *log = must_find(cluster, topic, partition);
+    read_log(log, offset, sim_partition_stable(log), false, visit, context);
 }
 
 void sim_read_history(struct sim_cluster *cluster, const char *topic, int32_t partition,
                       bool (*visit)(void *context, const struct broker_record *record),
                       void *context)
 {
-    read_log(must_find(cluster, topic, partition), 0, true, visit, context);
+    struct sim_partition *log = must_find(cluster, topic, partition);
+    read_log(log, 0, sim_partition_stable(log), true, visit, context);
+}
+
+void sim_read_committed(struct sim_cluster *cluster, const char *topic, int32_t partition,
+                        bool (*visit)(void *context, const struct broker_record *record),
+                        void *context)
+{
+    struct sim_partition *log = must_find(cluster, topic, partition);
+    read_log(log, 0, log->end, false, visit, context);
 }
 
 /* Whether a deletion has been there for long enough; the first compaction starts its time. */

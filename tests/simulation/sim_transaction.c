@@ -262,13 +262,22 @@ void sim_transaction_fence_any(void *subject, uint64_t number)
            sim_transaction_fence_any, cluster, number);
 }
 
-bool sim_cluster_settled(const struct sim_cluster *cluster)
+bool sim_cluster_marked(const struct sim_cluster *cluster)
 {
     for (size_t i = 0; i < cluster->transaction_count; i++) {
-        const struct sim_transaction *transaction = cluster->transactions[i];
-        if (marking(transaction) || transaction->state == TRANSACTION_ONGOING) {
+        if (marking(cluster->transactions[i])) {
             return false;
         }
     }
     return true;
+}
+
+bool sim_cluster_settled(const struct sim_cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->transaction_count; i++) {
+        if (cluster->transactions[i]->state == TRANSACTION_ONGOING) {
+            return false;
+        }
+    }
+    return sim_cluster_marked(cluster);
 }
