@@ -45,6 +45,18 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+def wait_while_moving(condition, position, seconds, what):
+    """The same, but the seconds begin anew whenever position() has changed: slow is not stuck."""
+    last, deadline = None, 0
+    while not condition():
+        now = position()
+        if now != last:
+            last, deadline = now, time.monotonic() + seconds
+        if time.monotonic() >= deadline:
+            raise Stuck(f"for {seconds} s no step towards: {what}")
+        time.sleep(0.02)
+
+
 class Kafka:
     """A Kafka of this test alone, on a free port, in a directory of its own. With an `address` it has a
     second listener there, for clients whose network can be cut."""

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from application import Application, Failure, build_directory, expect, wait_until
+from application import Application, Failure, build_directory, expect, wait_until, wait_while_moving
 from history import History
 from topologies import TOPOLOGIES
 
@@ -436,6 +436,8 @@ class Trial:
 
     def settle(self, readers):
         """Everything is processed and every timer has fired; the input."""
+        def seen():
+            return sum(len(reader.records) for reader in readers.values())
         if not any(outcome == "ok" for *_, outcome in self.fed):  # the broker was away all the time
             self.feed_batch(self.random, 100)
             expect(self.fed[-1][2] == "ok", "the broker is back, but a batch cannot be produced")
@@ -449,14 +451,16 @@ class Trial:
         if last:
             wanted = {output: sum(map(len, lanes.values()))
                       for output, lanes in self.topology.expected(self.input()).items()}
-            wait_until(lambda: all(len(readers[output].records) >= wanted[output] for output in wanted), 60,
-                       f"every timer fires: {wanted} outputs")
+            wait_while_moving(lambda: all(len(readers[output].records) >= wanted[output] for output in wanted),
+                              seen, 60, f"every timer fires: {wanted} outputs")
         self.check_alive()
         for instance in self.running.values():
             instance.terminate(60)
         drains = [self.start(name, "--until-end") for name in self.names]
+        wait_while_moving(lambda: not any(instance.alive() for instance in drains), seen, 120,
+                          f"run --until-end of {', '.join(self.names)} ends (see run-*.log)")
         for instance in drains:
-            code = instance.wait(120)
+            code = instance.wait(1)
             expect(code == 0, f"run --until-end of {instance.name}: exit code {code}\n{instance.tail()}")
         return self.input()
 
