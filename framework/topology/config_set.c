@@ -54,6 +54,15 @@ static const char *take_segment(struct set *set, const char **at)
     return segment;
 }
 
+/* Cut, so that an error has room for what is wrong. */
+static const char *origin_of(struct set *set, const char *path, size_t size)
+{
+    enum { SHOWN = 120 };
+    ensure(path != NULL);
+    return config_format(set->reader->arena, "--set %.*s%s", (int)(size < SHOWN ? size : SHOWN),
+                         path, size > SHOWN ? "..." : "");
+}
+
 static enum status split(struct set *set, const char *text)
 {
     const char *at = strncmp(text, "$.", 2) == 0 ? text + 2 : text; /* as errors write it */
@@ -66,8 +75,7 @@ static enum status split(struct set *set, const char *text)
         }
         set->segments[set->count++] = segment;
         if (*at++ == '=') {
-            set->origin =
-                config_format(set->reader->arena, "--set %.*s", (int)(at - text - 1), text);
+            set->origin = origin_of(set, text, (size_t)(at - text - 1));
             set->value = at;
             return STATUS_OK;
         }

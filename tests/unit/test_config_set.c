@@ -163,3 +163,14 @@ Test(config_set, a_rule_broken_by_a_set_names_it)
                      "--set sources.in.start: $.sources.in.start: expected \"earliest\" or "
                      "\"latest\" or \"stop\", found \"lastest\"; did you mean \"latest\"?");
 }
+
+Test(config_set, a_long_path_leaves_room_for_what_is_wrong)
+{
+    char set[800];
+    memset(set, 'y', sizeof set);
+    memcpy(set, "sinks.out.", 10);
+    memcpy(set + sizeof set - 3, "=1", 3);
+    const char *text = config_bad(file, set, NULL);
+    cr_expect_not_null(strstr(text, "...: "), "%s", text);
+    cr_expect_not_null(strstr(text, "expected topic, from or partition"), "%s", text);
+}
