@@ -169,7 +169,8 @@ static inline enum status broker_topic_list(struct broker *broker, char ***names
 {
     return broker->ops->topic_list(broker, names, count, error);
 }
-/** Waits until every partition has a leader. STATUS_FATAL/ERROR_TOPIC_EXISTS if it was there.
+/** Waits until every partition has a leader. STATUS_FATAL/ERROR_TOPIC_EXISTS if it was there;
+ *  STATUS_RETRY while the cluster counts no broker in.
  *  replication -1 = the broker's default. Properties the broker does not know (of those that only
  *  newer brokers have: message.timestamp.before/after.max.ms) are left out. */
 static inline enum status broker_topic_create(struct broker *broker, const char *name,
